@@ -1,0 +1,8 @@
+//! The pure core: claims, remittances, linking, labels, rules and scores.
+//!
+//! Everything here is a function of its arguments. It must never do I/O, ask a clock, keep a global, log or count:
+//! no tokio, sqlx, lapin, redis, metrics or tracing is named below this folder (`tests/tidy.rs` looks).
+
+pub mod claim;
+pub mod remittance;
+pub mod types;
