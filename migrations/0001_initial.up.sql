@@ -51,7 +51,6 @@ CREATE TABLE claims (
     overall_score              numeric(4,1) NOT NULL,       -- of the newest submission; the history is in risk_scores
     risk_level                 text NOT NULL CHECK (risk_level IN ('low', 'medium', 'high', 'critical')),
     expected_loss              numeric(14,2) NOT NULL,      -- charge x score: the order of the worklist
-    current_submission_id      bigint,
     version_time               timestamptz NOT NULL,        -- of the newest event applied; ties go to the larger id
     version_id                 text COLLATE "C" NOT NULL,
     revision                   bigint NOT NULL DEFAULT 1,   -- grows with each change of the row: fences the cache
@@ -147,7 +146,7 @@ CREATE TABLE remittance_lines (
     adjustments         jsonb NOT NULL DEFAULT '[]',
     denial_reasons      text[] NOT NULL DEFAULT '{}',
     remark_codes        text[] NOT NULL DEFAULT '{}',
-    outcome             text NOT NULL CHECK (outcome IN ('paid', 'reduced', 'denied')),
+    outcome             text NOT NULL CHECK (outcome IN ('paid', 'reduced', 'denied', 'no_decision')),
     CONSTRAINT remittance_lines_identity UNIQUE (remittance_id, line_number)
 );
 
@@ -251,6 +250,7 @@ CREATE TABLE ingest_events (
     detail        text,
     claim_id      bigint REFERENCES claims (id),
     remittance_id bigint REFERENCES remittances (id),
+    acknowledgement_id bigint REFERENCES claim_acknowledgements (id),
     received_at   timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT ingest_events_identity UNIQUE (source, event_id)
@@ -279,6 +279,7 @@ CREATE TABLE cache_counters (
 
 CREATE TABLE cache_epoch (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    since    timestamptz NOT NULL DEFAULT now()
+    since    timestamptz NOT NULL DEFAULT now(),
+    installation uuid NOT NULL DEFAULT gen_random_uuid()   -- a cache filled from another database is not ours
 );
 INSERT INTO cache_epoch DEFAULT VALUES;

@@ -35,8 +35,12 @@ CREATE INDEX ix_remittances_payer_claim_control_number ON remittances (practice_
     WHERE payer_claim_control_number <> '';
 CREATE INDEX ix_remittances_member ON remittances (practice_id, member_id, service_date) WHERE member_id IS NOT NULL;
 CREATE INDEX ix_remittances_claim_id ON remittances (claim_id) WHERE claim_id IS NOT NULL;
+-- The learner looks for what changed.
+CREATE INDEX ix_remittances_updated_at ON remittances (updated_at);
 CREATE INDEX ix_remittances_unlinked ON remittances (id) WHERE claim_id IS NULL;
 CREATE INDEX ix_claim_outcomes_claim_id ON claim_outcomes (claim_id);
--- A parked event is found again when its remittance or acknowledgement finds its claim.
-CREATE INDEX ix_ingest_events_parked ON ingest_events (remittance_id) WHERE result = 'parked';
+-- A receipt is found again when its remittance or acknowledgement finds its claim, or loses it.
+CREATE INDEX ix_ingest_events_remittance_id ON ingest_events (remittance_id) WHERE remittance_id IS NOT NULL;
+CREATE INDEX ix_ingest_events_acknowledgement_id ON ingest_events (acknowledgement_id)
+    WHERE acknowledgement_id IS NOT NULL;
 CREATE INDEX ix_audit_log_at ON audit_log (at);

@@ -1,0 +1,65 @@
+//! The metrics listener: `/metrics`, `/livez`, `/readyz`, `/version`. For Prometheus and for whoever restarts processes;
+//! nothing here is about anyone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+
+use super::ApiState;
+use super::error;
+use crate::store;
+
+/// How long the checks of readiness may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The routes of the metrics listener.
+pub fn metrics_router(handle: PrometheusHandle, state: Arc<ApiState>) -> Router {
+    Router::new()
+        .route("/metrics", get(async move || rendered(&handle)))
+        .route("/livez", get(async || Json(json!({ "status": "alive" }))))
+        .route("/readyz", get(ready))
+        .route("/version", get(version))
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(state)
+}
+
+/// The text format 0.0.4.
+fn rendered(handle: &PrometheusHandle) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
+}
+
+/// Ready: PostgreSQL answers and is migrated, and the broker is connected where this process consumes. Redis may be away.
+async fn ready(State(state): State<Arc<ApiState>>) -> Response {
+    let pool = state.pool.clone();
+    let ask = tokio::spawn(async move { store::pending_migrations(&pool).await });
+    let (pending, redis) = tokio::join!(tokio::time::timeout(LIMIT, ask), state.cache.ping());
+    let mut missing = Vec::new();
+    match pending {
+        Ok(Ok(Ok(pending))) if pending.is_empty() => {}
+        Ok(Ok(Ok(_))) => missing.push("migrations"),
+        _ => missing.push("postgres"),
+    }
+    if state.broker.as_ref().is_some_and(|probe| !probe()) {
+        missing.push("rabbitmq");
+    }
+    let degraded: &[&str] = if redis { &[] } else { &["redis"] };
+    if missing.is_empty() {
+        Json(json!({ "status": "ready", "degraded": degraded })).into_response()
+    } else {
+        let body = json!({ "status": "not_ready", "missing": missing, "degraded": degraded });
+        (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    }
+}
+
+async fn version(State(state): State<Arc<ApiState>>) -> Response {
+    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "model_version": state.snapshot.version().to_string() }))
+        .into_response()
+}

@@ -1,0 +1,32 @@
+//! `/api/v1/patterns`: what payers deny.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::error::{ApiError, ErrorBody};
+use super::params::PathText;
+use super::{ApiState, read_through};
+use crate::cache::Entity;
+use crate::store::patterns;
+use crate::view::PayerPatternsView;
+
+/// What a payer denies: by reason, by procedure, and both, with counts, sums and 95 % intervals.
+#[utoipa::path(get, path = "/api/v1/patterns/payer/{payer_id}", tag = "patterns",
+    params(("payer_id" = String, Path, description = "Payer: the id that events use, or the table id")), responses(
+        (status = 200, body = PayerPatternsView),
+        (status = 404, description = "There is no such payer", body = ErrorBody),
+        (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
+pub(super) async fn of_payer(
+    State(state): State<Arc<ApiState>>,
+    PathText(payer_id): PathText,
+) -> Result<Json<PayerPatternsView>, ApiError> {
+    let id = read_through::reference(&state, Entity::Payer, Some(payer_id)).await?.unwrap_or(-1);
+    if let Some(view) = state.cache.get::<PayerPatternsView>(Entity::Pattern, &id.to_string(), 0).await {
+        return Ok(Json(view));
+    }
+    let view = patterns::load(&state.pool, id).await?.ok_or_else(|| ApiError::not_found("payer"))?;
+    state.cache.put_many(patterns::entry(&view).into_iter().collect()).await;
+    Ok(Json(view))
+}

@@ -1,0 +1,55 @@
+//! Reading through the cache: what is there is answered, else PostgreSQL is asked and the answer kept for the next.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ApiState;
+use super::error::ApiError;
+use crate::cache::{Entity, Entry};
+use crate::store::read::{self, List, Page, PageRequest};
+use crate::store::refs;
+
+/// A value by id. `load` reads it from PostgreSQL, `version` tells how new it is.
+pub(super) async fn one<T, L>(
+    state: &ApiState,
+    entity: Entity,
+    id: i64,
+    load: L,
+    version: impl Fn(&T) -> i64,
+) -> Result<Option<T>, ApiError>
+where
+    T: Serialize + DeserializeOwned,
+    L: Future<Output = Result<Option<T>, sqlx::Error>>,
+{
+    let key = id.to_string();
+    if let Some(value) = state.cache.get::<T>(entity, &key, 0).await {
+        return Ok(Some(value));
+    }
+    let loaded = load.await?;
+    if let Some(entry) = loaded.as_ref().and_then(|value| Entry::new(entity, &key, version(value), value)) {
+        state.cache.put_many(vec![entry]).await;
+    }
+    Ok(loaded)
+}
+
+/// A page of a list with the list's length, which the cache keeps while nothing new has come.
+pub(super) async fn page(state: &ApiState, list: &List, request: PageRequest) -> Result<(Vec<i64>, i64), ApiError> {
+    let fence = read::fence(&state.pool).await?;
+    let key = list.key();
+    let kept: Option<i64> = state.cache.get(Entity::Count, &key, fence.version).await;
+    let Page { ids, total } = read::page(&state.pool, list, request, kept.is_none()).await?;
+    if fence.quiet
+        && let Some(entry) = total.and_then(|total| Entry::new(Entity::Count, &key, fence.version, &total))
+    {
+        state.cache.put_many(vec![entry]).await;
+    }
+    Ok((ids, kept.or(total).unwrap_or_default()))
+}
+
+/// The table id of a payer, provider or practice that a request names by the id events use, or else by its table id.
+/// What is known by neither is -1, the id of no row.
+pub(super) async fn reference(state: &ApiState, entity: Entity, name: Option<String>) -> Result<Option<i64>, ApiError> {
+    let Some(name) = name else { return Ok(None) };
+    let found = refs::find(&state.pool, &state.cache, entity, &name).await?;
+    Ok(Some(found.map_or_else(|| name.parse().unwrap_or(-1), |reference| reference.id)))
+}

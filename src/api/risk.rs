@@ -1,0 +1,162 @@
+//! `/api/v1/risk`: the score of a claim, all of its scores, scoring it again, and scoring a claim that is not stored.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::{ApiError, ErrorBody};
+use super::params::{self, Params, PathText};
+use super::{ApiState, audit, guard, read_through};
+use crate::cache::Entity;
+use crate::domain::claim::Claim;
+use crate::domain::rules::Facts;
+use crate::domain::score::score;
+use crate::domain::types::Date;
+use crate::store::read::{self, Rescored};
+use crate::view::{RiskScoreView, ScoreView};
+use crate::wire::{self, Violation};
+
+/// How often a claim is scored anew when it is sent again while that is done.
+const RACES: usize = 4;
+
+/// The scores of a claim.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HistoryView {
+    /// The claim.
+    claim_id: i64,
+    /// Its scores, the newest first.
+    items: Vec<RiskScoreView>,
+}
+
+/// Parameters of the history, as the documentation lists them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by the documentation; requests are read by `Params`")]
+pub(super) struct HistoryQuery {
+    /// Scores to leave out at the start.
+    #[param(minimum = 0, default = 0)]
+    skip: Option<i64>,
+    /// Scores wanted.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<i64>,
+}
+
+/// The current score of a claim, with its reasons.
+#[utoipa::path(get, path = "/api/v1/risk/{claim_id}", tag = "risk",
+    params(("claim_id" = i64, Path, description = "Claim")), responses(
+        (status = 200, body = RiskScoreView),
+        (status = 400, description = "The id is no number", body = ErrorBody),
+        (status = 404, description = "There is no such claim", body = ErrorBody),
+        (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
+pub(super) async fn current(
+    State(state): State<Arc<ApiState>>,
+    PathText(claim_id): PathText,
+) -> Result<Json<RiskScoreView>, ApiError> {
+    let id = params::id("claim_id", &claim_id)?;
+    let load = async { Ok(read::load_scores(&state.pool, &[id]).await?.pop()) };
+    let score = read_through::one(&state, Entity::RiskScore, id, load, |score: &RiskScoreView| score.id).await?;
+    let score = score.ok_or_else(|| ApiError::not_found("claim"))?;
+    audit::claims_read(&state, &[id]).await?;
+    Ok(Json(score))
+}
+
+/// All scores of a claim, the newest first.
+#[utoipa::path(get, path = "/api/v1/risk/{claim_id}/history", tag = "risk",
+    params(("claim_id" = i64, Path, description = "Claim"), HistoryQuery), responses(
+        (status = 200, body = HistoryView),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is no such claim", body = ErrorBody),
+        (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
+pub(super) async fn history(
+    State(state): State<Arc<ApiState>>,
+    PathText(claim_id): PathText,
+    mut params: Params,
+) -> Result<Json<HistoryView>, ApiError> {
+    let claim_id = params::id("claim_id", &claim_id)?;
+    let request = params.page()?;
+    params.finish()?;
+    let items = read::history(&state.pool, claim_id, request.skip, request.limit).await?;
+    // A stored claim has a score, so only a page beyond the first may be empty.
+    if items.is_empty() && (request.skip == 0 || read::load_scores(&state.pool, &[claim_id]).await?.is_empty()) {
+        return Err(ApiError::not_found("claim"));
+    }
+    audit::claims_read(&state, &[claim_id]).await?;
+    Ok(Json(HistoryView { claim_id, items }))
+}
+
+/// Scores the newest submission of a claim again, with the model of now, and answers the new score.
+#[utoipa::path(post, path = "/api/v1/risk/{claim_id}/calculate", tag = "risk",
+    params(("claim_id" = i64, Path, description = "Claim")), responses(
+        (status = 200, body = RiskScoreView),
+        (status = 400, description = "The id is no number", body = ErrorBody),
+        (status = 404, description = "There is no such claim", body = ErrorBody),
+        (status = 503, description = "PostgreSQL is away or busy", body = ErrorBody)))]
+pub(super) async fn calculate(
+    State(state): State<Arc<ApiState>>,
+    PathText(claim_id): PathText,
+) -> Result<Json<RiskScoreView>, ApiError> {
+    let id = params::id("claim_id", &claim_id)?;
+    let mut stored = false;
+    for _ in 0..RACES {
+        let submitted = read::newest_submission(&state.pool, id).await?.ok_or_else(|| ApiError::not_found("claim"))?;
+        let claim = wire::read_claim(&submitted.body).map_err(|violation| {
+            tracing::error!(%violation, "a stored claim cannot be read");
+            ApiError::internal()
+        })?;
+        let view = score_claim(&state, &claim, submitted.version_time.date_naive());
+        if read::store_score(&state.pool, id, &submitted, &view).await? == Rescored::Stored {
+            stored = true;
+            break;
+        }
+    }
+    if !stored {
+        return Err(ApiError::unavailable("the claim is being sent again and again; try later"));
+    }
+    state.cache.put_many(read::cache_entries(&state.pool, &[id], &[id], &[], &[]).await?).await;
+    let score = read::load_scores(&state.pool, &[id]).await?.pop().ok_or_else(|| ApiError::not_found("claim"))?;
+    audit::claim_scored(&state, id).await?;
+    Ok(Json(score))
+}
+
+/// Scores a claim as events carry it in `data`, without storing anything of it.
+#[utoipa::path(post, path = "/api/v1/risk/what-if", tag = "risk",
+    request_body(content = Object, description = "A claim as in the `data` of claim.submitted.v1"), responses(
+        (status = 200, body = ScoreView),
+        (status = 413, description = "The body is over 1 MiB", body = ErrorBody),
+        (status = 422, description = "The body is no claim; details.pointer tells where", body = ErrorBody)))]
+pub(super) async fn what_if(
+    State(state): State<Arc<ApiState>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ScoreView>, ApiError> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => guard::too_large(),
+        _ => ApiError::new(StatusCode::BAD_REQUEST, "invalid_body", "the body did not arrive whole"),
+    })?;
+    let claim = wire::read_claim(&body).map_err(|violation| unreadable(&violation))?;
+    Ok(Json(score_claim(&state, &claim, chrono::Utc::now().date_naive())))
+}
+
+/// Scores a claim; `today` counts where the claim does not say when it was sent.
+fn score_claim(state: &ApiState, claim: &Claim, today: Date) -> ScoreView {
+    let facts = Facts { as_of: Some(claim.submitted_at.unwrap_or(today)), ..Facts::default() };
+    ScoreView::of(&score(claim, &facts, &state.snapshot, &state.config.levels))
+}
+
+/// What is wrong with a body: the place by our own field names and the kind, never a value.
+fn unreadable(violation: &Violation) -> ApiError {
+    let kind = violation.kind.to_string();
+    let (place, message) = if violation.pointer.is_empty() {
+        ("the body", format!("the body: {kind}"))
+    } else {
+        (violation.pointer.as_str(), violation.to_string())
+    };
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", message)
+        .with_details(json!({ "pointer": violation.pointer, "problem": kind, "place": place }))
+}

@@ -1,0 +1,222 @@
+//! A worker process: boots in order, serves its roles, and drains in the mirrored order.
+//!
+//! Boot: pool, migrations, cache, model, listeners, consumers. Drain: stop taking, finish and settle, close, flush; all
+//! within the grace. Must never: start on a schema that is not migrated.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiState};
+use crate::broker::Publisher;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::domain::score::Snapshot;
+use crate::error::CommandError;
+use crate::flow::delivery::{Connected, Queue};
+use crate::flow::{self, Context};
+use crate::{learner, metrics, store, telemetry};
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Consumes claims and acknowledgements.
+    Claims,
+    /// Consumes remittances.
+    Remittances,
+    /// Splits raw X12 interchanges.
+    X12,
+    /// Keeps what payers deny up to date; one in the fleet is active.
+    Learner,
+    /// Serves the API.
+    Api,
+}
+
+impl Role {
+    const fn queue(self) -> Option<Queue> {
+        match self {
+            Self::Claims => Some(Queue::Claims),
+            Self::Remittances => Some(Queue::Remittances),
+            Self::X12 => Some(Queue::X12),
+            Self::Learner | Self::Api => None,
+        }
+    }
+}
+
+/// The parts of a worker, connected and checked.
+struct Parts {
+    config: Arc<Config>,
+    pool: PgPool,
+    cache: Arc<Cache>,
+    snapshot: Arc<Snapshot>,
+    connected: Connected,
+    queues: Vec<Queue>,
+    handle: PrometheusHandle,
+}
+
+/// Runs a worker until a signal ends it.
+///
+/// # Errors
+/// It cannot boot, a part of it ended by itself, or it could not finish within the grace.
+pub async fn run(config: Config, roles: &BTreeSet<Role>) -> Result<(), CommandError> {
+    let handle = telemetry::init_metrics()?;
+    let config = Arc::new(config);
+    let pool = store::pool(&config)?;
+    check_schema(&pool).await?;
+    let cache = Arc::new(Cache::new(&config, store::installation(&pool).await?)?);
+    let snapshot = Arc::new(Snapshot::expert());
+    store::publish_snapshot(&pool, &snapshot).await?;
+    metrics::model(snapshot.version());
+    metrics::dependency_up(metrics::Dependency::Postgres, true);
+    let queues = roles.iter().filter_map(|role| role.queue()).collect();
+    let parts = Parts { config, pool, cache, snapshot, connected: Connected::default(), queues, handle };
+    serve(parts, roles).await
+}
+
+async fn check_schema(pool: &PgPool) -> Result<(), CommandError> {
+    let pending = store::pending_migrations(pool).await?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::Failed(format!("{} migrations are pending; run `claimrisk migrate` first", pending.len())))
+}
+
+async fn serve(parts: Parts, roles: &BTreeSet<Role>) -> Result<(), CommandError> {
+    // Background tasks live until the end; serving tasks end the process when they end by themselves.
+    let (stop, background_stop) = (CancellationToken::new(), CancellationToken::new());
+    let mut serving: JoinSet<&'static str> = JoinSet::new();
+    let mut background: JoinSet<()> = JoinSet::new();
+    start_listeners(&parts, roles, &stop, &mut serving).await?;
+    start_background(&parts, &background_stop, &mut background);
+    let publisher = Arc::new(Publisher::new(parts.config.amqp_url.clone(), "publisher"));
+    start_consumers(&parts, roles, &publisher, &stop, &mut serving);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), model = parts.snapshot.version(), "worker is up");
+
+    let ended = tokio::select! {
+        signal = until_signal() => { tracing::info!(signal, "stopping"); None }
+        Some(ended) = serving.join_next() => Some(ended.unwrap_or("a task that panicked")),
+    };
+    stop.cancel();
+    let drained = tokio::time::timeout(parts.config.shutdown_grace, async { while serving.join_next().await.is_some() {} });
+    let in_time = tokio::select! {
+        drained = drained => drained.is_ok(),
+        signal = until_signal() => { tracing::warn!(signal, "told to stop twice; not waiting any longer"); false }
+    };
+    publisher.close().await;
+    background_stop.cancel();
+    background.shutdown().await;
+    if let Err(error) = parts.cache.stats.flush(&parts.pool).await {
+        tracing::warn!(error = %crate::error::Failure::from(error), "the last cache statistics were not stored");
+    }
+    match (ended, in_time) {
+        (Some(task), _) => Err(CommandError::Failed(format!("{task} ended by itself"))),
+        (None, false) => Err(CommandError::Failed("work in flight was handed back: the grace ran out".to_owned())),
+        (None, true) => Ok(()),
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn until_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be received");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+async fn bind(address: std::net::SocketAddr, setting: &str) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| CommandError::Config(format!("{setting} = {address}: cannot listen: {error}")))
+}
+
+async fn start_listeners(
+    parts: &Parts,
+    roles: &BTreeSet<Role>,
+    stop: &CancellationToken,
+    serving: &mut JoinSet<&'static str>,
+) -> Result<(), CommandError> {
+    let (connected, queues) = (parts.connected.clone(), parts.queues.clone());
+    let state = Arc::new(ApiState {
+        pool: parts.pool.clone(),
+        cache: Arc::clone(&parts.cache),
+        config: Arc::clone(&parts.config),
+        snapshot: Arc::clone(&parts.snapshot),
+        broker: (!queues.is_empty()).then(|| {
+            let probe: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || connected.all(&queues));
+            probe
+        }),
+    });
+    let grace = parts.config.shutdown_grace;
+    let listener = bind(parts.config.metrics_addr, "metrics_addr").await?;
+    tracing::info!(address = %parts.config.metrics_addr, "metrics listener is up");
+    let router = api::metrics_router(parts.handle.clone(), Arc::clone(&state));
+    let token = stop.clone();
+    serving.spawn(async move {
+        api::serve(listener, router, token, grace).await;
+        "the metrics listener"
+    });
+    if roles.contains(&Role::Api) {
+        let listener = bind(parts.config.http_addr, "http_addr").await?;
+        tracing::info!(address = %parts.config.http_addr, "API is up");
+        let (router, token) = (api::router(state), stop.clone());
+        serving.spawn(async move {
+            api::serve(listener, router, token, grace).await;
+            "the API"
+        });
+    }
+    Ok(())
+}
+
+fn start_background(parts: &Parts, stop: &CancellationToken, background: &mut JoinSet<()>) {
+    let (cache, pool, handle) = (Arc::clone(&parts.cache), parts.pool.clone(), parts.handle.clone());
+    let stopped = stop.clone();
+    background.spawn(async move {
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = cache.stats.flush_forever(&pool) => {}
+            () = cache.clear_doubts() => {}
+            () = telemetry::upkeep(handle) => {}
+        }
+    });
+}
+
+fn start_consumers(
+    parts: &Parts,
+    roles: &BTreeSet<Role>,
+    publisher: &Arc<Publisher>,
+    stop: &CancellationToken,
+    serving: &mut JoinSet<&'static str>,
+) {
+    let context = Arc::new(Context {
+        config: Arc::clone(&parts.config),
+        pool: parts.pool.clone(),
+        cache: Arc::clone(&parts.cache),
+        publisher: Arc::clone(publisher),
+        snapshot: Arc::clone(&parts.snapshot),
+        connected: parts.connected.clone(),
+    });
+    for queue in parts.queues.iter().copied() {
+        let (context, stop) = (Arc::clone(&context), stop.clone());
+        serving.spawn(async move {
+            flow::run(context, queue, stop).await;
+            queue.name()
+        });
+    }
+    if roles.contains(&Role::Learner) {
+        let (pool, cache, stop) = (parts.pool.clone(), Arc::clone(&parts.cache), stop.clone());
+        serving.spawn(async move {
+            learner::run(&pool, &cache, &stop).await;
+            "the learner"
+        });
+    }
+}

@@ -1,0 +1,228 @@
+//! Connections to RabbitMQ: how they are made, and publishing with confirms.
+//!
+//! Consuming and publishing never share a connection: a broker alarm blocks the connections that publish, and
+//! acknowledgements must still get through. Must never: log a URL (it holds a password) or trust a confirm whose
+//! message came back unroutable.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use tokio::sync::Mutex;
+
+use crate::config::SecretUrl;
+
+/// How long one publish, with its confirm, may take.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What went wrong with the broker, without any value a message or a URL holds.
+pub fn describe(error: &lapin::Error) -> String {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(protocol) => format!("protocol error {}", protocol.get_id()),
+        lapin::ErrorKind::IOError(io) => format!("i/o: {}", io.kind()),
+        lapin::ErrorKind::MissingHeartbeatError => "heartbeats missing".to_owned(),
+        lapin::ErrorKind::InvalidConnectionState(state) => format!("connection is {state:?}"),
+        lapin::ErrorKind::InvalidChannelState(..) => "channel is closed".to_owned(),
+        lapin::ErrorKind::ParsingError(_) => "unreadable answer".to_owned(),
+        _ => "connection failed".to_owned(),
+    }
+}
+
+/// Connects within a time limit. The heartbeat, where the URL names none, is 10 seconds: a silent network is noticed
+/// within 20.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, lapin::Error> {
+    let mut address = url.expose().to_owned();
+    if !address.contains("heartbeat=") {
+        address.push(if address.contains('?') { '&' } else { '?' });
+        address.push_str("heartbeat=10");
+    }
+    let properties = ConnectionProperties::default().with_connection_name(LongString::from(format!("claimrisk {name}")));
+    match tokio::time::timeout(CONNECT_LIMIT, Connection::connect(&address, properties)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// A message to be published.
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing {
+    /// Exchange.
+    pub exchange: &'static str,
+    /// Routing key.
+    pub routing_key: String,
+    /// Body.
+    pub body: Vec<u8>,
+    /// Content type.
+    pub content_type: Option<String>,
+    /// Message id: the event's id, where it is known.
+    pub message_id: Option<String>,
+    /// Type: the event's type, where it is known.
+    pub kind: Option<String>,
+    /// Publishing application: the event's source, where it is known.
+    pub app_id: Option<String>,
+    /// Seconds since 1970.
+    pub timestamp: Option<u64>,
+    /// Headers.
+    pub headers: BTreeMap<String, String>,
+    /// Whether it must reach a queue: then a message that no queue takes counts as failed.
+    pub mandatory: bool,
+}
+
+impl Outgoing {
+    fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        for (name, value) in &self.headers {
+            headers.insert(ShortString::from(name.as_str()), AMQPValue::LongString(LongString::from(value.as_str())));
+        }
+        let short = |text: &str| ShortString::from(text);
+        let mut properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+        if let Some(text) = &self.content_type {
+            properties = properties.with_content_type(short(text));
+        }
+        if let Some(text) = &self.message_id {
+            properties = properties.with_message_id(short(text));
+        }
+        if let Some(text) = &self.kind {
+            properties = properties.with_type(short(text));
+        }
+        if let Some(text) = &self.app_id {
+            properties = properties.with_app_id(short(text));
+        }
+        if let Some(seconds) = self.timestamp {
+            properties = properties.with_timestamp(seconds);
+        }
+        properties
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// No queue is bound for it.
+    Unroutable,
+    /// The broker refused it (a full queue).
+    Refused,
+    /// The connection failed, or no confirm came in time: it may have been taken.
+    Unknown(String),
+}
+
+impl std::fmt::Display for PublishError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unroutable => f.write_str("no queue is bound for it; run `claimrisk topology apply`"),
+            Self::Refused => f.write_str("the broker refused it: the queue is full"),
+            Self::Unknown(why) => write!(f, "no confirm: {why}"),
+        }
+    }
+}
+
+/// Publishes with confirms, on a connection of its own that is made anew when it fails.
+pub struct Publisher {
+    url: SecretUrl,
+    name: String,
+    link: Mutex<Option<(Connection, Channel)>>,
+}
+
+impl Publisher {
+    /// Prepares a publisher; connects on first use.
+    pub fn new(url: SecretUrl, name: impl Into<String>) -> Self {
+        Self { url, name: name.into(), link: Mutex::new(None) }
+    }
+
+    async fn channel(&self) -> Result<Channel, lapin::Error> {
+        let mut link = self.link.lock().await;
+        if let Some((connection, channel)) = link.as_ref()
+            && connection.status().connected()
+            && channel.status().connected()
+        {
+            return Ok(channel.clone());
+        }
+        *link = None;
+        let connection = connect(&self.url, &self.name).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        *link = Some((connection, channel.clone()));
+        Ok(channel)
+    }
+
+    /// Connects, so that a wrong address is told before any work is done.
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub async fn check(&self) -> Result<(), lapin::Error> {
+        self.channel().await.map(drop)
+    }
+
+    /// Publishes messages, all on their way at once; the answers have the messages' order.
+    pub async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
+        if messages.is_empty() {
+            return Vec::new();
+        }
+        let attempt = tokio::time::timeout(CONFIRM_LIMIT, self.publish_all(messages));
+        let answers = match attempt.await {
+            Ok(answers) => answers,
+            Err(_) => Err("no confirm in time".to_owned()),
+        };
+        answers.unwrap_or_else(|why| messages.iter().map(|_| Err(PublishError::Unknown(why.clone()))).collect())
+    }
+
+    async fn publish_all(&self, messages: &[Outgoing]) -> Result<Vec<Result<(), PublishError>>, String> {
+        let channel = self.channel().await.map_err(|error| describe(&error))?;
+        let mut confirms = Vec::with_capacity(messages.len());
+        for message in messages {
+            let sent = channel
+                .basic_publish(
+                    message.exchange.into(),
+                    message.routing_key.as_str().into(),
+                    BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() },
+                    &message.body,
+                    message.properties(),
+                )
+                .await;
+            confirms.push(sent);
+        }
+        let mut answers = Vec::with_capacity(confirms.len());
+        for sent in confirms {
+            answers.push(match sent {
+                Ok(confirm) => confirmed(confirm.await),
+                Err(error) => Err(PublishError::Unknown(describe(&error))),
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Publishes one message.
+    ///
+    /// # Errors
+    /// It was not taken, or nobody knows.
+    pub async fn publish_one(&self, message: Outgoing) -> Result<(), PublishError> {
+        self.publish(&[message]).await.pop().unwrap_or(Err(PublishError::Unknown("no answer".to_owned())))
+    }
+
+    /// Closes the connection.
+    pub async fn close(&self) {
+        if let Some((connection, _)) = self.link.lock().await.take()
+            && let Err(error) = connection.close(200, "done".into()).await
+        {
+            tracing::debug!(error = describe(&error), "publishing connection was gone already");
+        }
+    }
+}
+
+/// A confirm with a returned message means that nothing took it.
+fn confirmed(confirmation: Result<Confirmation, lapin::Error>) -> Result<(), PublishError> {
+    match confirmation {
+        Ok(Confirmation::Ack(None)) => Ok(()),
+        Ok(Confirmation::Ack(Some(_))) => Err(PublishError::Unroutable),
+        Ok(Confirmation::Nack(_)) => Err(PublishError::Refused),
+        Ok(Confirmation::NotRequested) => Err(PublishError::Unknown("confirms are off".to_owned())),
+        Err(error) => Err(PublishError::Unknown(describe(&error))),
+    }
+}

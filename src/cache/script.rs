@@ -1,0 +1,72 @@
+//! How a value lies in Redis, and the script that never replaces a newer one by an older one.
+//!
+//! A value is `version|schema|key|json`: the script reads the version without parsing JSON, the reader checks schema and
+//! key before it trusts the rest.
+
+use std::sync::LazyLock;
+
+/// A cached value, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StoredAs<'a> {
+    pub(super) version: i64,
+    pub(super) schema: &'a str,
+    pub(super) key: &'a str,
+    pub(super) json: &'a str,
+}
+
+impl<'a> StoredAs<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(bytes).ok()?.splitn(4, '|');
+        let version = parts.next()?.parse().ok()?;
+        Some(Self { version, schema: parts.next()?, key: parts.next()?, json: parts.next()? })
+    }
+
+    pub(super) fn write(&self) -> String {
+        format!("{}|{}|{}|{}", self.version, self.schema, self.key, self.json)
+    }
+}
+
+/// For each key: keeps what is there when its version is higher and its schema the same (answer 1), else writes (0).
+/// Versions stay below 2^53, where Lua's numbers are exact. What is no string, or no value of ours, is replaced.
+const WRITE_IF_NEWER: &str = r"
+local kept = {}
+for i, key in ipairs(KEYS) do
+    local version, value, ttl = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+    local there = redis.pcall('GET', key)
+    kept[i] = 0
+    if type(there) == 'string' then
+        local there_version, there_schema = string.match(there, '^(%d+)|([^|]*)|')
+        local schema = string.match(value, '^%d+|([^|]*)|')
+        if there_version and there_schema == schema and tonumber(there_version) > tonumber(version) then
+            kept[i] = 1
+        end
+    end
+    if kept[i] == 0 then
+        redis.call('SET', key, value, 'PX', ttl)
+    end
+end
+return kept
+";
+
+pub(super) fn write_if_newer() -> &'static redis::Script {
+    static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(WRITE_IF_NEWER));
+    &SCRIPT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_reads_back_whatever_its_json_holds() {
+        let stored = StoredAs { version: 7, schema: "1-ab", key: "claimrisk:claim:12", json: r#"{"a":"x|y|z"}"# };
+        assert_eq!(StoredAs::read(stored.write().as_bytes()), Some(stored));
+    }
+
+    #[test]
+    fn what_is_no_value_of_ours_does_not_read() {
+        for bytes in [&b""[..], b"garbage", b"x|1|k|{}", b"1|2|3", b"\xff\xfe|1|2|3"] {
+            assert_eq!(StoredAs::read(bytes), None);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The short commands: migrate, topology, check-config, health, completions.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use clap_complete::Shell;
+use serde::Serialize;
+
+use super::output::{print, print_json, say, table};
+use super::{Output, TopologyAction};
+use crate::config::{Config, Raw, SETTINGS, SecretUrl};
+use crate::error::CommandError;
+use crate::{broker, store, topology};
+
+/// Prints completions for a shell.
+pub(super) fn completions(shell: Shell) -> Result<(), CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::command(), "claimrisk", &mut script);
+    print(String::from_utf8_lossy(&script).trim_end())
+}
+
+#[derive(Serialize)]
+struct InForce<'a> {
+    key: &'a str,
+    value: String,
+    origin: String,
+    help: &'a str,
+}
+
+/// Prints the settings with their origin, then checks them.
+pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError> {
+    let rows: Vec<InForce<'_>> = SETTINGS
+        .iter()
+        .filter_map(|setting| {
+            let (value, origin) = raw.get(setting.key)?;
+            let value = if setting.secret { SecretUrl::new(value).redacted() } else { value.clone() };
+            Some(InForce { key: setting.key, value, origin: origin.to_string(), help: setting.help })
+        })
+        .collect();
+    match output {
+        Output::Json => print_json(&rows)?,
+        Output::Table => {
+            let mut table = table(&["Setting", "Value", "From", "What it does"]);
+            for row in &rows {
+                table.add_row([row.key, &row.value, &row.origin, row.help]);
+            }
+            print(&table.to_string())?;
+        }
+    }
+    Config::from_raw(raw).map(drop)
+}
+
+/// Applies the migrations, or tells how many are pending.
+pub(super) async fn migrate(config: &Config, check: bool) -> Result<(), CommandError> {
+    let pool = store::pool(config)?;
+    let pending = store::pending_migrations(&pool).await?;
+    if check {
+        return if pending.is_empty() {
+            print("no migration is pending")
+        } else {
+            Err(CommandError::Failed(format!("{} migrations are pending; run `claimrisk migrate`", pending.len())))
+        };
+    }
+    store::MIGRATOR
+        .run(&pool)
+        .await
+        .map_err(|error| CommandError::Failed(format!("a migration failed: {error}; nothing of it was kept")))?;
+    print(&format!("{} migrations applied", pending.len()))
+}
+
+/// Declares or compares the topology.
+pub(super) async fn topology(config: &Config, action: TopologyAction) -> Result<(), CommandError> {
+    let failed = |error: topology::TopologyError| CommandError::Failed(error.to_string());
+    let connection = broker::connect(&config.amqp_url, "topology").await?;
+    match action {
+        TopologyAction::Apply => {
+            let channel = connection.create_channel().await?;
+            let report = topology::apply(&channel).await.map_err(failed)?;
+            print(&report.to_string())
+        }
+        TopologyAction::Check => {
+            let differences = topology::check(&connection).await.map_err(failed)?;
+            for difference in &differences {
+                print(&difference.to_string())?;
+            }
+            if differences.is_empty() {
+                print("the broker has what the definitions say")
+            } else {
+                let count = differences.len();
+                Err(CommandError::Failed(format!("{count} differences; `claimrisk topology apply` adds what is missing")))
+            }
+        }
+        TopologyAction::Print => print(topology::print()),
+    }
+}
+
+/// Asks the metrics listener of this machine's worker whether it is ready.
+pub(super) async fn health(config: &Config) -> Result<(), CommandError> {
+    let mut address = config.metrics_addr;
+    if address.ip().is_unspecified() {
+        address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+    }
+    let client = super::load::client();
+    let answer = super::load::get(&client, &format!("http://{address}/readyz"), Duration::from_secs(3)).await;
+    match answer {
+        Ok((200, body)) => print(&String::from_utf8_lossy(&body)),
+        Ok((status, body)) => {
+            say(&String::from_utf8_lossy(&body));
+            Err(CommandError::Failed(format!("not ready (status {status})")))
+        }
+        Err(error) => Err(CommandError::Failed(format!("no worker answers at {address}: {error}"))),
+    }
+}

@@ -1,0 +1,74 @@
+//! From bytes to events, and what is computed of an event before the database is asked: scores and judgements.
+//!
+//! Must never: parse a body before its size is checked, or keep a wire structure beyond this file.
+
+use std::sync::Arc;
+
+use super::Context;
+use super::delivery::Delivery;
+use crate::config::Config;
+use crate::domain::outcome::judge;
+use crate::domain::rules::Facts;
+use crate::domain::score::score;
+use crate::domain::types::Instant;
+use crate::metrics;
+use crate::store::apply::{Computed, Work};
+use crate::wire::{self, Event, Payload, Reason, Rejection};
+
+/// An event with the time of its publishing, or why there is none.
+pub type Decoded = Result<Received, Rejection>;
+
+/// A readable event.
+#[derive(Debug)]
+pub struct Received {
+    /// The event.
+    pub event: Event,
+    /// When it was published, in milliseconds, where a header tells (brokers since 3.12 and our own publisher set it).
+    pub published: Option<Instant>,
+}
+
+/// Reads one delivery.
+pub fn decode(config: &Config, delivery: &Delivery) -> Decoded {
+    let meta = delivery.meta();
+    let size = delivery.body.len();
+    if size > config.max_event_bytes {
+        let detail = format!(
+            "{size} bytes, at most {} are taken; send large files as X12 with `claimrisk publish`",
+            config.max_event_bytes
+        );
+        return Err(Rejection::of(Reason::TooLarge, detail, &[], &meta));
+    }
+    let (deliveries, attempts) = (delivery.earlier_deliveries(), delivery.attempts());
+    if deliveries >= config.delivery_attempts || attempts >= config.delivery_attempts {
+        let detail = format!("given up after {deliveries} deliveries and {attempts} delayed attempts");
+        return Err(Rejection::of(Reason::DeliveryLimit, detail, &delivery.body, &meta));
+    }
+    let event = wire::decode(&delivery.body, &meta)?;
+    let millis = delivery.headers.get("timestamp_in_ms").and_then(|text| text.parse().ok());
+    Ok(Received { event, published: millis.and_then(chrono::DateTime::from_timestamp_millis) })
+}
+
+/// Scores claims and judges remittances; each event keeps its place in the batch.
+pub(super) fn compute(context: &Arc<Context>, events: Vec<(usize, Received)>) -> Vec<(usize, Work)> {
+    events
+        .into_iter()
+        .map(|(place, Received { event, published })| {
+            let computed = compute_one(context, &event);
+            (place, Work { event, computed, published })
+        })
+        .collect()
+}
+
+fn compute_one(context: &Context, event: &Event) -> Computed {
+    match &event.payload {
+        Payload::Claim(claim) => {
+            let as_of = claim.submitted_at.unwrap_or_else(|| event.time.date_naive());
+            let facts = Facts { as_of: Some(as_of), ..Facts::default() };
+            let score = score(claim, &facts, &context.snapshot, &context.config.levels);
+            metrics::scored(score.level.as_str());
+            Computed::Score(Box::new(score))
+        }
+        Payload::Remittance(remittance) => Computed::Judged(Box::new(judge(remittance))),
+        Payload::Acknowledgement(_) => Computed::None,
+    }
+}

@@ -1,0 +1,306 @@
+//! From a work queue to deliveries: connecting, prefetch, epochs, and the ticket that each delivery must hand in.
+//!
+//! The client library's own recovery stays off: a lost connection or channel ends the epoch, everything is made anew, and
+//! whatever was not settled comes again. Must never: acknowledge a delivery of an earlier epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Acker, Channel, Connection, Consumer};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{self, Ended, Weighed};
+use super::{Context, counted_type, settle, split};
+use crate::broker::{connect, describe};
+use crate::metrics::{self, Dependency, Settled};
+use crate::retry::Delays;
+use crate::topology;
+use crate::wire::{EventType, MessageMeta};
+
+/// A work queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Claims and acknowledgements.
+    Claims,
+    /// Remittances.
+    Remittances,
+    /// Raw X12 interchanges.
+    X12,
+}
+
+impl Queue {
+    /// Its name at the broker.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Claims => topology::CLAIMS_QUEUE,
+            Self::Remittances => topology::REMITTANCES_QUEUE,
+            Self::X12 => topology::X12_QUEUE,
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Claims => 1,
+            Self::Remittances => 2,
+            Self::X12 => 4,
+        }
+    }
+}
+
+/// Which consumers are connected.
+#[derive(Clone, Debug, Default)]
+pub struct Connected(Arc<AtomicU8>);
+
+impl Connected {
+    fn set(&self, queue: Queue, up: bool) {
+        let all = if up {
+            self.0.fetch_or(queue.bit(), Ordering::Relaxed) | queue.bit()
+        } else {
+            self.0.fetch_and(!queue.bit(), Ordering::Relaxed) & !queue.bit()
+        };
+        metrics::dependency_up(Dependency::RabbitMq, all != 0);
+    }
+
+    /// Whether the consumers of all these queues are connected.
+    pub fn all(&self, queues: &[Queue]) -> bool {
+        let wanted = queues.iter().fold(0, |bits, queue| bits | queue.bit());
+        self.0.load(Ordering::Relaxed) & wanted == wanted
+    }
+}
+
+/// One message taken from a work queue.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Body.
+    pub body: Vec<u8>,
+    /// Routing key it was published with.
+    pub routing_key: String,
+    /// Content type.
+    pub content_type: Option<String>,
+    /// Message id.
+    pub message_id: Option<String>,
+    /// Type.
+    pub kind: Option<String>,
+    /// Publishing application.
+    pub app_id: Option<String>,
+    /// Seconds since 1970.
+    pub timestamp: Option<u64>,
+    /// Headers that hold text or a number.
+    pub headers: BTreeMap<String, String>,
+    /// Must be handed in.
+    pub ticket: Ticket,
+}
+
+/// The right to settle a delivery, once. Dropped unsettled, the delivery comes again, and is counted as handed back.
+#[derive(Debug)]
+pub struct Ticket {
+    /// What settles it.
+    pub(super) acker: Acker,
+    event_type: Option<EventType>,
+    settled: bool,
+}
+
+impl Ticket {
+    /// Counts the delivery as settled; to be called when the broker has been told.
+    pub(super) fn mark(&mut self, outcome: Settled) {
+        if !self.settled {
+            self.settled = true;
+            metrics::settled(self.event_type, outcome);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.mark(Settled::Requeued);
+    }
+}
+
+impl Delivery {
+    /// Takes a delivery and counts it as received.
+    fn take(delivery: lapin::message::Delivery) -> Self {
+        let properties = &delivery.properties;
+        let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+        let event_type = counted_type(delivery.routing_key.as_str());
+        metrics::received(event_type);
+        Self {
+            routing_key: delivery.routing_key.as_str().to_owned(),
+            content_type: text(properties.content_type()),
+            message_id: text(properties.message_id()),
+            kind: text(properties.kind()),
+            app_id: text(properties.app_id()),
+            timestamp: *properties.timestamp(),
+            headers: properties.headers().as_ref().map(readable_headers).unwrap_or_default(),
+            body: delivery.data,
+            ticket: Ticket { acker: delivery.acker, event_type, settled: false },
+        }
+    }
+
+    /// How often it was delivered before, as quorum queues count.
+    pub fn earlier_deliveries(&self) -> u32 {
+        self.headers.get("x-delivery-count").and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// How often it went through the delayed queues.
+    pub fn attempts(&self) -> u32 {
+        self.headers.get("x-attempt").and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// What reading it needs of its properties.
+    pub fn meta(&self) -> MessageMeta<'_> {
+        MessageMeta {
+            content_type: self.content_type.as_deref(),
+            routing_key: &self.routing_key,
+            message_id: self.message_id.as_deref(),
+            type_: self.kind.as_deref(),
+            app_id: self.app_id.as_deref(),
+            headers: self.headers.clone(),
+        }
+    }
+}
+
+impl Weighed for Delivery {
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// What came back more than once may be what kills the process: alone, it takes no neighbour with it.
+    fn alone(&self) -> bool {
+        self.earlier_deliveries() > 1
+    }
+}
+
+fn readable_headers(table: &FieldTable) -> BTreeMap<String, String> {
+    let text = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+        AMQPValue::LongLongInt(number) => Some(number.to_string()),
+        AMQPValue::LongInt(number) => Some(number.to_string()),
+        AMQPValue::LongUInt(number) => Some(number.to_string()),
+        AMQPValue::ShortInt(number) => Some(number.to_string()),
+        AMQPValue::ShortUInt(number) => Some(number.to_string()),
+        AMQPValue::ShortShortInt(number) => Some(number.to_string()),
+        AMQPValue::ShortShortUInt(number) => Some(number.to_string()),
+        AMQPValue::Timestamp(seconds) => Some(seconds.to_string()),
+        _ => None,
+    };
+    table.inner().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect()
+}
+
+/// Whether a batch may still be worked on.
+#[derive(Clone)]
+pub struct Alive {
+    stop: CancellationToken,
+    channel: Channel,
+}
+
+impl Alive {
+    /// The process stops, or the channel is gone and the batch will come again.
+    pub fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || !self.channel.status().connected()
+    }
+
+    /// Waits, or returns early when told to stop.
+    pub async fn pause(&self, delay: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+/// Consumes a queue until told to stop, connecting anew whenever the connection or the channel is lost.
+pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &CancellationToken) {
+    let mut delays = Delays::reconnect();
+    while !stop.is_cancelled() {
+        match open(context, queue).await {
+            Ok((connection, channel, consumer)) => {
+                tracing::info!(queue = queue.name(), "consuming");
+                context.connected.set(queue, true);
+                delays.reset();
+                epoch(context, queue, &channel, consumer, stop).await;
+                context.connected.set(queue, false);
+                if let Err(error) = connection.close(200, "done".into()).await {
+                    tracing::debug!(error = describe(&error), "connection was gone already");
+                }
+            }
+            Err(error) => tracing::warn!(queue = queue.name(), error = describe(&error), "cannot consume yet"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(delays.next_delay()) => {}
+        }
+    }
+}
+
+async fn open(context: &Context, queue: Queue) -> Result<(Connection, Channel, Consumer), lapin::Error> {
+    let connection = connect(&context.config.amqp_url, queue.name()).await?;
+    let channel = connection.create_channel().await?;
+    // Interchanges are large: one at a time bounds the memory they take.
+    let prefetch = if queue == Queue::X12 { 1 } else { context.config.prefetch_messages };
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let consumer = channel
+        .basic_consume(queue.name().into(), "claimrisk".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
+    Ok((connection, channel, consumer))
+}
+
+/// Works on what one channel delivers, one batch at a time, until the channel is lost or told to stop.
+async fn epoch(
+    context: &Arc<Context>,
+    queue: Queue,
+    channel: &Channel,
+    consumer: Consumer,
+    stop: &CancellationToken,
+) {
+    let tag = consumer.tag();
+    let mut stream = consumer.map(|delivery| delivery.map(Delivery::take));
+    let alive = Alive { stop: stop.clone(), channel: channel.clone() };
+    let mut held = None;
+    loop {
+        let (batch, ended) = batch::next(&mut stream, &context.config.batch, &mut held, stop).await;
+        if !batch.is_empty() && !work(context, queue, batch, &alive).await {
+            break;
+        }
+        match ended {
+            Ended::No => {}
+            Ended::Stream => {
+                tracing::warn!(queue = queue.name(), "the broker ended the deliveries; connecting anew");
+                break;
+            }
+            Ended::Stopped => {
+                if let Err(error) = channel.basic_cancel(tag, BasicCancelOptions::default()).await {
+                    tracing::debug!(error = describe(&error), "consumer was gone already");
+                }
+                break;
+            }
+        }
+    }
+}
+
+/// Works on a batch in a task of its own, so that a panic is seen here. `false` when the epoch must end.
+async fn work(context: &Arc<Context>, queue: Queue, batch: Vec<Delivery>, alive: &Alive) -> bool {
+    let (context, alive) = (Arc::clone(context), alive.clone());
+    let task = tokio::spawn(async move {
+        if queue == Queue::X12 {
+            split::split(&context, batch, &alive).await
+        } else {
+            let verdicts = super::process(&context, &batch, &alive).await;
+            settle::settle(&context, batch, verdicts, &alive).await
+        }
+    });
+    match task.await {
+        Ok(healthy) => healthy,
+        Err(error) => {
+            // The deliveries were dropped with the task: they come again, each counted once more by the broker.
+            tracing::error!(queue = queue.name(), panicked = error.is_panic(), "a batch ended without settling");
+            false
+        }
+    }
+}

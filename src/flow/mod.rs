@@ -1,0 +1,138 @@
+//! The way of an event: delivery, decode, batch, link, score, persist, cache, settle.
+//!
+//! One task per work queue takes deliveries, makes batches of them and drives each batch through the stages; no stage
+//! calls back. A message leaves its queue only when its effect is committed, or when the broker has confirmed its copy in
+//! a retry queue or the dead letters. Everything else ends in a redelivery, which the ledger makes harmless.
+
+pub mod batch;
+pub mod decode;
+pub mod delivery;
+mod outbound;
+mod persist;
+pub mod settle;
+pub mod split;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Publisher;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::domain::score::Snapshot;
+use crate::metrics::{self, Settled, Stage};
+use crate::store::apply::{Applied, BatchResult, Work};
+use crate::wire::{EventType, Rejection};
+use decode::Decoded;
+use delivery::{Alive, Delivery, Queue};
+
+/// What the stages need.
+pub struct Context {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// The truth.
+    pub pool: PgPool,
+    /// The cache.
+    pub cache: Arc<Cache>,
+    /// The way out: scores, receipts, retries, dead letters.
+    pub publisher: Arc<Publisher>,
+    /// The model.
+    pub snapshot: Arc<Snapshot>,
+    /// Whether the consumers are connected, for readiness.
+    pub connected: delivery::Connected,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Its effect is committed: acknowledge.
+    Done(Settled),
+    /// Not now: put a copy into a delayed queue, then acknowledge.
+    Retry,
+    /// Never: put a copy into the dead letters, then acknowledge.
+    Dead(Rejection),
+    /// The queue or the process is going away: hand it back.
+    HandBack,
+}
+
+/// Works on one queue until told to stop.
+pub async fn run(context: Arc<Context>, queue: Queue, stop: CancellationToken) {
+    delivery::consume(&context, queue, &stop).await;
+}
+
+/// Drives one batch of event deliveries through the stages; the verdicts have the deliveries' order.
+pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], alive: &Alive) -> Vec<Verdict> {
+    metrics::batch(deliveries.len());
+    let started = Instant::now();
+    let decoded: Vec<Decoded> = deliveries.iter().map(|delivery| decode::decode(&context.config, delivery)).collect();
+    metrics::stage(Stage::Decode, started);
+
+    let (mut verdicts, events) = set_refused_apart(decoded);
+    let started = Instant::now();
+    let work = decode::compute(context, events);
+    metrics::stage(Stage::Score, started);
+
+    let persisted = persist::persist(context, work, alive).await;
+    let started = Instant::now();
+    outbound::write_cache(context, &persisted.result).await;
+    metrics::stage(Stage::Cache, started);
+    outbound::announce(context, &persisted).await;
+
+    for (place, verdict) in persisted.verdicts {
+        if let Some(slot) = verdicts.get_mut(place) {
+            *slot = Some(verdict);
+        }
+    }
+    record_refused(context, &verdicts).await;
+    verdicts.into_iter().map(|verdict| verdict.unwrap_or(Verdict::HandBack)).collect()
+}
+
+/// Splits a decoded batch: refused ones have their verdict, events go on with their place in the batch.
+fn set_refused_apart(decoded: Vec<Decoded>) -> (Vec<Option<Verdict>>, Vec<(usize, decode::Received)>) {
+    let mut verdicts = Vec::with_capacity(decoded.len());
+    let mut events = Vec::with_capacity(decoded.len());
+    for (place, decoded) in decoded.into_iter().enumerate() {
+        match decoded {
+            Ok(event) => {
+                verdicts.push(None);
+                events.push((place, event));
+            }
+            Err(rejection) => verdicts.push(Some(Verdict::Dead(rejection))),
+        }
+    }
+    (verdicts, events)
+}
+
+/// Enters refused events into the ledger, for their receipts. Their dead letters tell the same, so a failure here is
+/// only logged.
+async fn record_refused(context: &Context, verdicts: &[Option<Verdict>]) {
+    let rejections: Vec<&Rejection> = verdicts
+        .iter()
+        .filter_map(|verdict| match verdict {
+            Some(Verdict::Dead(rejection)) => Some(rejection),
+            _ => None,
+        })
+        .collect();
+    if rejections.is_empty() {
+        return;
+    }
+    if let Err(error) = crate::store::ledger::insert_rejected(&context.pool, &rejections).await {
+        tracing::warn!(error = %crate::error::Failure::from(error), "receipts of refused events were not stored");
+    }
+}
+
+/// What a batch came to: a verdict by place, and what changed.
+struct Persisted {
+    verdicts: Vec<(usize, Verdict)>,
+    result: BatchResult,
+    /// The events, and which of them were applied as what.
+    work: Arc<Vec<Work>>,
+    applied: Vec<(usize, Applied)>,
+}
+
+/// The type a delivery is counted under, before it is read: its routing key's.
+pub(crate) fn counted_type(routing_key: &str) -> Option<EventType> {
+    EventType::parse(routing_key)
+}

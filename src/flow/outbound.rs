@@ -1,0 +1,175 @@
+//! What goes out after the commit: cache entries, scores, receipts.
+//!
+//! None of it can fail an event: the database holds the truth, the cache removes what it could not write, and an
+//! announcement that was not taken is counted in the log. Must never: put patient data into a message.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Context, Persisted};
+use crate::broker::Outgoing;
+use crate::cache::Entity;
+use crate::metrics::{self, Settled};
+use crate::store::apply::{Applied, BatchResult, Computed, Work};
+use crate::store::read;
+use crate::topology;
+use crate::wire::{Event, EventType};
+
+/// How long announcements may hold a batch up.
+const ANNOUNCE_LIMIT: Duration = Duration::from_secs(2);
+/// Source of the events that go out.
+const SOURCE: &str = "urn:claimrisk";
+
+/// Writes what changed through to the cache, read anew from the committed rows.
+pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
+    let changes = &result.changes;
+    for outcome in &changes.outcomes {
+        metrics::outcome(outcome);
+    }
+    let list = |ids: &BTreeSet<i64>| ids.iter().copied().collect::<Vec<i64>>();
+    let (claims, remittances, episodes) =
+        (list(&changes.claims), list(&changes.remittances), list(&changes.episodes));
+    match read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes).await {
+        Ok(entries) => context.cache.put_many(entries).await,
+        Err(error) => {
+            tracing::warn!(error = %crate::error::Failure::from(error), "changed rows were not read; their entries go");
+            let stale = |entity: Entity, ids: &[i64]| {
+                ids.iter().map(|id| (entity, id.to_string())).collect::<Vec<_>>()
+            };
+            let keys = [
+                stale(Entity::Claim, &claims),
+                stale(Entity::RiskScore, &claims),
+                stale(Entity::Remittance, &remittances),
+                stale(Entity::Episode, &episodes),
+            ];
+            context.cache.remove_many(&keys.concat()).await;
+        }
+    }
+    let removed: Vec<(Entity, String)> =
+        changes.removed_episodes.iter().map(|id| (Entity::Episode, id.to_string())).collect();
+    context.cache.remove_many(&removed).await;
+}
+
+/// Tells the world: a score per scored claim, a receipt per event.
+pub(super) async fn announce(context: &Context, persisted: &Persisted) {
+    let mut messages = Vec::new();
+    for (at, applied) in &persisted.applied {
+        let (Some(work), Applied::Settled { outcome, claim_id }) = (persisted.work.get(*at), applied) else { continue };
+        measure_latency(work, *outcome);
+        messages.push(receipt(&work.event, *outcome, *claim_id));
+        if let (Computed::Score(score), Settled::Scored, Some(claim_id)) = (&work.computed, outcome, claim_id) {
+            messages.push(scored(&work.event, *claim_id, score));
+        }
+    }
+    match tokio::time::timeout(ANNOUNCE_LIMIT, context.publisher.publish(&messages)).await {
+        Ok(answers) => {
+            let lost = answers.iter().filter(|answer| answer.is_err()).count();
+            if lost > 0 {
+                tracing::warn!(lost, "announcements were not taken");
+            }
+        }
+        Err(_) => tracing::warn!(lost = messages.len(), "announcements were not taken in time"),
+    }
+}
+
+/// From the event's own time to now, when its effect is readable; never negative, whatever the publisher's clock says.
+fn measure_latency(work: &Work, outcome: Settled) {
+    if !matches!(outcome, Settled::Scored | Settled::Recorded | Settled::Parked) {
+        return;
+    }
+    let published = work.published.unwrap_or(work.event.time);
+    let after = (chrono::Utc::now() - published).to_std().unwrap_or(Duration::ZERO);
+    metrics::readable(work.event.event_type, after);
+}
+
+fn envelope(id: &str, kind: &str, data: &serde_json::Value) -> Vec<u8> {
+    json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": SOURCE,
+        "type": kind,
+        "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "datacontenttype": "application/json",
+        "data": data,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn outgoing(routing_key: String, id: String, kind: &str, data: &serde_json::Value) -> Outgoing {
+    Outgoing {
+        exchange: topology::OUT_EXCHANGE,
+        routing_key,
+        body: envelope(&id, kind, data),
+        content_type: Some("application/cloudevents+json".to_owned()),
+        message_id: Some(id),
+        kind: Some(kind.to_owned()),
+        app_id: Some(SOURCE.to_owned()),
+        ..Outgoing::default()
+    }
+}
+
+/// The id of what is announced of an event: the same event gives the same announcement again.
+fn announcement_id(event: &Event, what: &str) -> String {
+    let name = format!("{what} {} {}", event.source, event.id);
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+}
+
+fn receipt(event: &Event, outcome: Settled, claim_id: Option<i64>) -> Outgoing {
+    let result = match outcome {
+        Settled::Duplicate => "duplicate",
+        Settled::Superseded => "superseded",
+        Settled::Parked => "parked",
+        _ => "accepted",
+    };
+    let data = json!({
+        "eventSource": event.source,
+        "eventId": event.id,
+        "eventType": event.event_type.as_str(),
+        "result": result,
+        "claimId": claim_id,
+    });
+    let id = announcement_id(event, &format!("receipt {result}"));
+    outgoing(format!("event.receipt.{result}"), id, "event.receipt.v1", &data)
+}
+
+fn scored(event: &Event, claim_id: i64, score: &crate::domain::score::Score) -> Outgoing {
+    let level = score.level.as_str();
+    let reasons: Vec<&str> = score
+        .contributions
+        .iter()
+        .filter(|reason| reason.component.is_some() && reason.micro_log_odds > 0)
+        .map(|reason| reason.code.as_str())
+        .collect();
+    let data = json!({
+        "eventSource": event.source,
+        "eventId": event.id,
+        "claimId": claim_id,
+        "overallScore": f64::from(score.overall_tenths) / 10.0,
+        "riskLevel": level,
+        "blocking": score.blocking,
+        "reasons": reasons,
+        "modelVersion": score.model_version.to_string(),
+    });
+    let id = announcement_id(event, "scored");
+    outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
+}
+
+/// The receipt of a refused event, once its dead letter is confirmed.
+pub(super) fn refused(rejection: &crate::wire::Rejection) -> Option<Outgoing> {
+    let (source, id) = (rejection.source.as_deref()?, rejection.id.as_deref()?);
+    let data = json!({
+        "eventSource": source,
+        "eventId": id,
+        "eventType": rejection.event_type.map_or("unknown", EventType::as_str),
+        "result": "rejected",
+        "reason": rejection.reason.as_str(),
+        "detail": rejection.detail,
+    });
+    let name = format!("receipt rejected {source} {id}");
+    let own = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
+    Some(outgoing("event.receipt.rejected".to_owned(), own, "event.receipt.v1", &data))
+}

@@ -1,0 +1,173 @@
+//! Into the database: the whole batch at once, and when it fails, narrowed down to the event at fault.
+//!
+//! While PostgreSQL is away the batch waits, unacknowledged; nothing is lost and nothing is dead-lettered for it.
+//! Must never: cancel a task that holds a transaction.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::delivery::Alive;
+use super::{Context, Persisted, Verdict};
+use crate::error::{Cause, Failure};
+use crate::metrics::{self, Dependency, Stage};
+use crate::retry::Delays;
+use crate::store::apply::{self, Applied, BatchResult, Work};
+use crate::store::refs::{self, Wanted};
+use crate::wire::{Payload, Reason, Rejection};
+
+/// Attempts on a busy database before an event is sent round through the delayed queues.
+const BUSY_ATTEMPTS: u32 = 4;
+
+/// What became of one part of the batch.
+enum Part {
+    Applied(BatchResult),
+    /// Split it, or give up on it when it is a single event.
+    Failed(Failure),
+    /// No time left.
+    HandBack,
+}
+
+/// Persists the events of a batch; each result carries the event's place in the batch.
+pub(super) async fn persist(context: &Arc<Context>, work: Vec<(usize, Work)>, alive: &Alive) -> Persisted {
+    let started = Instant::now();
+    let (places, work): (Vec<usize>, Vec<Work>) = work.into_iter().unzip();
+    let work = Arc::new(work);
+    let mut outcomes: Vec<Option<Result<Applied, Verdict>>> = work.iter().map(|_| None).collect();
+    let mut total = BatchResult::default();
+    let mut parts: Vec<Range<usize>> = if work.is_empty() { Vec::new() } else { vec![0..work.len()] };
+    while let Some(part) = parts.pop() {
+        match attempt(context, &work, part.clone(), alive).await {
+            Part::Applied(result) => {
+                for (at, applied) in part.zip(&result.applied) {
+                    outcomes[at] = Some(Ok(applied.clone()));
+                }
+                total.merge(result);
+            }
+            Part::Failed(failure) if part.len() == 1 => outcomes[part.start] = Some(Err(give_up(&work[part.start], failure))),
+            Part::Failed(failure) => {
+                tracing::warn!(events = part.len(), error = %failure, "a batch failed; narrowing it down");
+                let middle = part.start + part.len() / 2;
+                parts.push(middle..part.end);
+                parts.push(part.start..middle);
+            }
+            Part::HandBack => {
+                for at in part {
+                    outcomes[at] = Some(Err(Verdict::HandBack));
+                }
+            }
+        }
+    }
+    metrics::stage(Stage::Persist, started);
+    conclude(&places, work, outcomes, total)
+}
+
+/// A single event that failed on its own.
+fn give_up(work: &Work, failure: Failure) -> Verdict {
+    match failure {
+        Failure::Transient(..) => Verdict::Retry,
+        Failure::Permanent(reason, detail) => Verdict::Dead(rejection(work, reason, detail)),
+    }
+}
+
+fn rejection(work: &Work, reason: Reason, detail: String) -> Rejection {
+    Rejection {
+        reason,
+        detail,
+        source: Some(work.event.source.clone()),
+        id: Some(work.event.id.clone()),
+        event_type: Some(work.event.event_type),
+    }
+}
+
+/// Tries a part until it is applied, fails for good, or there is no time left.
+async fn attempt(context: &Arc<Context>, work: &Arc<Vec<Work>>, part: Range<usize>, alive: &Alive) -> Part {
+    let mut delays = Delays::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut busy = 0;
+    loop {
+        let failure = match once(context, work, part.clone()).await {
+            Ok(result) => {
+                metrics::dependency_up(Dependency::Postgres, true);
+                return Part::Applied(result);
+            }
+            Err(failure) => failure,
+        };
+        match &failure {
+            Failure::Permanent(..) => return Part::Failed(failure),
+            Failure::Transient(Cause::DatabaseAway | Cause::Broker, _) => {
+                metrics::dependency_up(Dependency::Postgres, false);
+                tracing::warn!(error = %failure, events = part.len(), "PostgreSQL is away; the batch waits");
+            }
+            Failure::Transient(Cause::DatabaseBusy, _) => {
+                busy += 1;
+                if busy >= BUSY_ATTEMPTS {
+                    return Part::Failed(failure);
+                }
+            }
+        }
+        if alive.is_over() {
+            return Part::HandBack;
+        }
+        alive.pause(delays.next_delay()).await;
+    }
+}
+
+/// One attempt, in a task that is never cancelled. When it takes too long nobody waits for it any more: it ends by the
+/// server's own limits, and what it may still commit is found as duplicates by the next attempt.
+async fn once(context: &Arc<Context>, work: &Arc<Vec<Work>>, part: Range<usize>) -> Result<BatchResult, Failure> {
+    let limit = context.config.database_timeout * 2;
+    let (context, work) = (Arc::clone(context), Arc::clone(work));
+    let task = tokio::spawn(async move {
+        let batch = &work[part];
+        let mut wanted = Wanted::default();
+        batch.iter().for_each(|work| want(&mut wanted, &work.event.payload));
+        let started = Instant::now();
+        let refs = refs::resolve(&context.pool, &context.cache, &wanted).await?;
+        metrics::stage(Stage::Read, started);
+        apply::apply(&context.pool, &refs, batch).await
+    });
+    match tokio::time::timeout(limit, task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(join)) => Err(Failure::Permanent(Reason::Internal, format!("panicked: {}", join.is_panic()))),
+        Err(_) => Err(Failure::Transient(Cause::DatabaseAway, "no answer in time".to_owned())),
+    }
+}
+
+fn want(wanted: &mut Wanted, payload: &Payload) {
+    if let Some(practice) = payload.practice_key() {
+        wanted.practice(practice);
+    }
+    match payload {
+        Payload::Claim(claim) => {
+            wanted.payer(&claim.payer);
+            wanted.provider(&claim.billing_provider);
+        }
+        Payload::Remittance(remittance) => wanted.payer(&remittance.payer),
+        Payload::Acknowledgement(_) => {}
+    }
+}
+
+fn conclude(
+    places: &[usize],
+    work: Arc<Vec<Work>>,
+    outcomes: Vec<Option<Result<Applied, Verdict>>>,
+    total: BatchResult,
+) -> Persisted {
+    let mut persisted = Persisted { verdicts: Vec::with_capacity(places.len()), result: total, work, applied: Vec::new() };
+    for ((place, at), outcome) in places.iter().zip(0..).zip(outcomes) {
+        let verdict = match outcome {
+            Some(Ok(Applied::Settled { outcome, claim_id })) => {
+                persisted.applied.push((at, Applied::Settled { outcome, claim_id }));
+                Verdict::Done(outcome)
+            }
+            Some(Ok(Applied::Conflict)) => {
+                let detail = "this source and id came before with another body; give the event an id of its own";
+                Verdict::Dead(rejection(&persisted.work[at], Reason::IdConflict, detail.to_owned()))
+            }
+            Some(Err(verdict)) => verdict,
+            None => Verdict::HandBack,
+        };
+        persisted.verdicts.push((*place, verdict));
+    }
+    persisted
+}

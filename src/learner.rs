@@ -1,0 +1,92 @@
+//! The learner: keeps the counts of what each payer denies up to date with the remittances. One in the fleet is active.
+//!
+//! Which one is decided by an advisory lock that its database session holds: when the process or the connection dies, the
+//! lock goes with it and another process takes over.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::{Cache, Entity};
+use crate::domain::types::Instant;
+use crate::error::Failure;
+use crate::retry::Delays;
+use crate::store::patterns;
+
+/// Any number, the same in all processes: `claimris` in ASCII.
+const LOCK: i64 = 0x636c_6169_6d72_6973;
+/// How often new remittances are looked for.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Remittances committed late by a slow transaction may carry an earlier time: each look goes back this far.
+const OVERLAP: Duration = Duration::from_secs(30);
+
+/// Learns until told to stop.
+pub async fn run(pool: &PgPool, cache: &Cache, stop: &CancellationToken) {
+    let mut delays = Delays::reconnect();
+    while !stop.is_cancelled() {
+        let turn = tokio::select! {
+            () = stop.cancelled() => return,
+            turn = while_active(pool, cache, stop) => turn,
+        };
+        if let Err(failure) = turn {
+            tracing::debug!(error = %failure, "the learner tries again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(delays.next_delay()) => {}
+        }
+    }
+}
+
+/// Takes the lock if it is free and learns for as long as the session that holds it lives.
+async fn while_active(pool: &PgPool, cache: &Cache, stop: &CancellationToken) -> Result<(), Failure> {
+    // A connection of its own, not one of the pool: closing it is what gives the lock back.
+    let mut holder = pool.acquire().await?.detach();
+    let active = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder).await?;
+    let result = if active {
+        tracing::info!("this process is the active learner");
+        learn(pool, cache, &mut holder, stop).await
+    } else {
+        tokio::time::sleep(PERIOD).await;
+        Ok(())
+    };
+    holder.close().await?;
+    result
+}
+
+async fn learn(
+    pool: &PgPool,
+    cache: &Cache,
+    holder: &mut PgConnection,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let mut since: Option<Instant> = None;
+    loop {
+        // Through the session that holds the lock: when it is gone, so is the right to learn.
+        let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut *holder).await?;
+        let payers = changed_payers(holder, since).await?;
+        for part in payers.chunks(50) {
+            patterns::refresh(pool, part).await?;
+            let keys: Vec<(Entity, String)> = part.iter().map(|id| (Entity::Pattern, id.to_string())).collect();
+            cache.remove_many(&keys).await;
+        }
+        since = Some(now - OVERLAP);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// Payers with remittances that changed since then; at the start all whose counts are older than their remittances.
+async fn changed_payers(holder: &mut PgConnection, since: Option<Instant>) -> Result<Vec<i64>, Failure> {
+    Ok(match since {
+        Some(since) => {
+            sqlx::query_scalar!("SELECT DISTINCT payer_id FROM remittances WHERE updated_at >= $1", since)
+                .fetch_all(holder)
+                .await?
+        }
+        None => sqlx::query_scalar!("SELECT id FROM payers").fetch_all(holder).await?,
+    })
+}

@@ -1,0 +1,98 @@
+//! All SQL: what the flow writes and what the API reads. Every statement is checked against the schema when compiling.
+//!
+//! Must never: touch the cache (that is done after the commit, by the caller) or leave a transaction to be cancelled.
+
+pub mod apply;
+mod claims;
+pub mod ledger;
+mod links;
+mod outcomes;
+pub mod patterns;
+pub mod read;
+pub mod reconcile;
+pub mod refs;
+mod remittances;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgPool};
+
+use crate::config::Config;
+use crate::domain::score::Snapshot;
+use crate::error::CommandError;
+
+/// The migrations, embedded.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// A pool that connects on first use. Every session has a limit on statements, locks and idle transactions, so that a
+/// server that stops answering cannot hold a worker for ever.
+///
+/// # Errors
+/// A URL that does not parse.
+pub fn pool(config: &Config) -> Result<PgPool, CommandError> {
+    let millis = config.database_timeout.as_millis().to_string();
+    let options: PgConnectOptions = config
+        .database_url
+        .expose()
+        .parse()
+        .map_err(|_| CommandError::Config("database_url: not understood".to_owned()))?;
+    let options = options
+        .application_name("claimrisk")
+        .options([
+            ("statement_timeout", millis.as_str()),
+            ("lock_timeout", millis.as_str()),
+            ("idle_in_transaction_session_timeout", millis.as_str()),
+            ("timezone", "UTC"),
+            // Small statements over indexed tables: compiling them costs more than it gains.
+            ("jit", "off"),
+        ])
+        .disable_statement_logging();
+    Ok(PgPoolOptions::new()
+        .max_connections(config.database_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        .connect_lazy_with(options))
+}
+
+/// The versions of migrations that are not applied yet.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn pending_migrations(pool: &PgPool) -> Result<Vec<i64>, CommandError> {
+    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(pool).await?;
+    let applied: Vec<i64> = if known {
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(pool).await?
+    } else {
+        Vec::new()
+    };
+    Ok(MIGRATOR
+        .iter()
+        .filter(|migration| migration.migration_type.is_up_migration())
+        .map(|migration| migration.version)
+        .filter(|version| !applied.contains(version))
+        .collect())
+}
+
+/// This database's own id, which marks the cache entries that are made from it.
+///
+/// # Errors
+/// PostgreSQL cannot be reached, or is not migrated.
+pub async fn installation(pool: &PgPool) -> Result<uuid::Uuid, sqlx::Error> {
+    sqlx::query_scalar!("SELECT installation FROM cache_epoch").fetch_one(pool).await
+}
+
+/// Stores the model that scores from now on, once.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn publish_snapshot(pool: &PgPool, snapshot: &Snapshot) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO model_snapshots (model_version, trained_on, content) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING",
+        snapshot.version(),
+        snapshot.content()
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Scores a claim anew: its newest submission as it was sent, and the new score beside it.
+
+use sqlx::{PgPool, types::Json};
+
+use crate::domain::types::Instant;
+use crate::error::Failure;
+use crate::store::claims::append_scores;
+use crate::view::ScoreView;
+
+/// The newest submission of a claim.
+pub struct Submitted {
+    /// Id of the submission.
+    pub id: i64,
+    /// The claim as sent, in the vocabulary of the events.
+    pub body: Vec<u8>,
+    /// Time of its event.
+    pub version_time: Instant,
+    /// Id of its event.
+    version_id: String,
+}
+
+/// What came of storing a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescored {
+    /// It is the claim's current score now.
+    Stored,
+    /// The claim was sent again meanwhile: what was scored is not its newest submission any more.
+    Outdated,
+}
+
+/// Reads the newest submission of a claim; `None` when there is no such claim.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn newest_submission(pool: &PgPool, claim_id: i64) -> Result<Option<Submitted>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT id, body AS "body: Json<Box<serde_json::value::RawValue>>", version_time, version_id
+           FROM claim_submissions WHERE claim_id = $1 ORDER BY version_time DESC, version_id DESC LIMIT 1"#,
+        claim_id
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| Submitted {
+        id: row.id,
+        body: row.body.0.get().as_bytes().to_vec(),
+        version_time: row.version_time,
+        version_id: row.version_id,
+    }))
+}
+
+/// Appends a score of `submitted` and makes it the claim's current one, in one transaction. To be run in a task that is
+/// not cancelled.
+///
+/// # Errors
+/// PostgreSQL is away or busy; nothing is kept then.
+pub async fn store_score(
+    pool: &PgPool,
+    claim_id: i64,
+    submitted: &Submitted,
+    score: &ScoreView,
+) -> Result<Rescored, Failure> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query!("SELECT id FROM claims WHERE id = $1 FOR NO KEY UPDATE", claim_id)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let newest = sqlx::query!(
+        "SELECT id, version_time, version_id FROM claim_submissions WHERE claim_id = $1
+         ORDER BY version_time DESC, version_id DESC LIMIT 1",
+        claim_id
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let scored = (submitted.id, submitted.version_time, submitted.version_id.as_str());
+    if (newest.id, newest.version_time, newest.version_id.as_str()) != scored {
+        transaction.rollback().await?;
+        return Ok(Rescored::Outdated);
+    }
+    append_scores(&mut transaction, &[(submitted.id, score.clone())]).await?;
+    sqlx::query!(
+        "UPDATE claims SET overall_score = $2::bigint::numeric / 10, risk_level = $3,
+             expected_loss = round(total_charge_amount * $2::bigint / 1000, 2), revision = revision + 1, updated_at = now()
+         WHERE id = $1",
+        claim_id,
+        i64::from(score.overall_tenths()),
+        score.risk_level
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Rescored::Stored)
+}

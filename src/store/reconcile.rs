@@ -1,0 +1,178 @@
+//! The second transaction: links remittances to claims and computes what follows from it, from committed rows alone.
+//!
+//! Links, outcomes and status are functions of the stored claims, remittances and acknowledgements, computed anew under
+//! row locks whenever one of them changes. So the order of arrival, repetitions and crashes leave no trace. Locks are
+//! taken in one order everywhere: remittances by id, then claims by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{PgConnection, PgPool};
+
+use super::{links, outcomes};
+use crate::domain::link::{Link, mangled_keys};
+use crate::error::Failure;
+
+/// Rows that a batch touched, and from which to start.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// Claims.
+    pub claims: Vec<i64>,
+    /// Remittances.
+    pub remittances: Vec<i64>,
+    /// Acknowledgements.
+    pub acknowledgements: Vec<i64>,
+}
+
+/// Rows that changed, and what the batch's events found.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Claims with another status.
+    pub claims: BTreeSet<i64>,
+    /// Remittances with another link.
+    pub remittances: BTreeSet<i64>,
+    /// Episodes made or changed.
+    pub episodes: BTreeSet<i64>,
+    /// Episodes removed.
+    pub removed_episodes: BTreeSet<i64>,
+    /// Payers whose denials may have changed.
+    pub payers: BTreeSet<i64>,
+    /// The claim of each remittance looked at.
+    pub links: BTreeMap<i64, Option<i64>>,
+    /// The claim of each acknowledgement looked at.
+    pub acknowledged: BTreeMap<i64, i64>,
+    /// Labels that are new or changed, by outcome.
+    pub outcomes: Vec<&'static str>,
+}
+
+impl Changes {
+    /// Adds the changes of another part of the same batch.
+    pub fn merge(&mut self, other: Self) {
+        self.claims.extend(other.claims);
+        self.remittances.extend(other.remittances);
+        self.episodes.extend(other.episodes);
+        self.removed_episodes.extend(other.removed_episodes);
+        self.payers.extend(other.payers);
+        self.links.extend(other.links);
+        self.acknowledged.extend(other.acknowledged);
+        self.outcomes.extend(other.outcomes);
+    }
+}
+
+/// Brings links, outcomes and status up to date around the rows touched. May be run again at any time: what is up to
+/// date already does not change.
+///
+/// # Errors
+/// PostgreSQL is away or busy; nothing is kept then.
+pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Failure> {
+    let mut changes = Changes::default();
+    let mut transaction = pool.begin().await?;
+    let connection = &mut *transaction;
+    let acknowledged = acknowledged_claims(connection, &touched.acknowledgements).await?;
+    let reached = links::reachable(connection, &touched.claims, &touched.remittances).await?;
+    let remittances = links::lock(connection, &reached).await?;
+    let candidates = links::candidates(connection, &remittances).await?;
+    let decided: Vec<Link> = remittances
+        .iter()
+        .map(|remittance| {
+            let candidates = candidates.get(&remittance.id).map_or(&[][..], Vec::as_slice);
+            crate::domain::link::link(&remittance.key, candidates)
+        })
+        .collect();
+    let mut claims: BTreeSet<i64> = touched.claims.iter().copied().collect();
+    claims.extend(acknowledged.iter().map(|(_, claim_id)| *claim_id));
+    for (remittance, link) in remittances.iter().zip(&decided) {
+        claims.extend(remittance.claim_id);
+        claims.extend(links::linked_claim(link));
+    }
+    let claims: Vec<i64> = claims.into_iter().collect();
+    outcomes::lock(connection, &claims).await?;
+    links::write(connection, &remittances, &decided, &mut changes).await?;
+    outcomes::update(connection, &claims, &mut changes).await?;
+    settle_parked(connection, &remittances, &acknowledged, &changes, touched).await?;
+    transaction.commit().await?;
+    for (acknowledgement, claim_id) in acknowledged {
+        changes.acknowledged.insert(acknowledgement, claim_id);
+    }
+    Ok(changes)
+}
+
+/// The claims that acknowledgements are about. One acknowledgement may be about a claim to several payers.
+async fn acknowledged_claims(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<(i64, i64)>, Failure> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query!(
+        "SELECT a.id, c.id AS claim_id FROM claim_acknowledgements a
+         JOIN claims c ON c.practice_id = a.practice_id AND c.patient_control_number = a.patient_control_number
+         WHERE a.id = ANY($1)",
+        ids
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.claim_id)).collect())
+}
+
+/// Receipts: an event is parked while its remittance or acknowledgement has no claim, and accepted once it has.
+async fn settle_parked(
+    connection: &mut PgConnection,
+    remittances: &[links::Remitted],
+    acknowledged: &[(i64, i64)],
+    changes: &Changes,
+    touched: &Touched,
+) -> Result<(), Failure> {
+    let is_linked = |id: &i64| changes.links.get(id).is_some_and(Option::is_some);
+    let linked: Vec<i64> = remittances.iter().map(|row| row.id).filter(is_linked).collect();
+    let waiting: Vec<i64> = touched.remittances.iter().copied().filter(|id| !is_linked(id)).collect();
+    if !linked.is_empty() {
+        sqlx::query!(
+            "UPDATE ingest_events SET result = 'accepted', updated_at = now()
+             WHERE result = 'parked' AND remittance_id = ANY($1)",
+            &linked
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    if !touched.claims.is_empty() {
+        sqlx::query!(
+            "UPDATE ingest_events SET result = 'accepted', updated_at = now()
+             WHERE result = 'parked' AND acknowledgement_id = ANY(ARRAY(
+                SELECT a.id FROM claims c CROSS JOIN LATERAL (SELECT a.id FROM claim_acknowledgements a
+                    WHERE a.practice_id = c.practice_id AND a.patient_control_number = c.patient_control_number
+                    LIMIT 1) AS a
+                WHERE c.id = ANY($1)))",
+            &touched.claims
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    let unmatched: Vec<i64> = touched
+        .acknowledgements
+        .iter()
+        .copied()
+        .filter(|id| !acknowledged.iter().any(|(known, _)| known == id))
+        .collect();
+    if !waiting.is_empty() {
+        sqlx::query!(
+            "UPDATE ingest_events SET result = 'parked', updated_at = now()
+             WHERE result = 'accepted' AND remittance_id = ANY($1)",
+            &waiting
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    if !unmatched.is_empty() {
+        sqlx::query!(
+            "UPDATE ingest_events SET result = 'parked', updated_at = now()
+             WHERE result = 'accepted' AND acknowledgement_id = ANY($1)",
+            &unmatched
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The normalised forms under which a payer may hand a claim's control number back.
+pub(super) fn forms_of(control_number: &str) -> BTreeSet<String> {
+    mangled_keys(control_number)
+}

@@ -1,0 +1,58 @@
+//! Logs to stderr and metrics for Prometheus: what is installed once, at boot.
+//!
+//! Must never: listen on a socket (the metrics listener of the API does), or log a body or patient data.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::CommandError;
+use crate::metrics::{CATALOGUE, Kind};
+
+/// Sends logs to stderr: readable on a terminal, one JSON object a line elsewhere.
+/// `filter` is a tracing filter such as `info` or `claimrisk=debug`.
+///
+/// # Errors
+/// A filter that does not parse.
+pub fn init_logs(filter: &str) -> Result<(), CommandError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| CommandError::Config(format!("CLAIMRISK_LOG: {error}; try `info` or `claimrisk=debug`")))?;
+    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second subscriber in one process (tests) keeps the first.
+    let installed = if std::io::stderr().is_terminal() {
+        base.compact().try_init()
+    } else {
+        base.json().flatten_event(true).try_init()
+    };
+    if installed.is_err() {
+        tracing::debug!("logging was set up before");
+    }
+    Ok(())
+}
+
+/// Installs the recorder and returns the handle that renders it.
+///
+/// # Errors
+/// A recorder that is installed already.
+pub fn init_metrics() -> Result<PrometheusHandle, CommandError> {
+    let broken = |error: metrics_exporter_prometheus::BuildError| CommandError::Failed(error.to_string());
+    let mut builder = PrometheusBuilder::new();
+    for metric in CATALOGUE.iter().filter(|metric| metric.kind == Kind::Histogram) {
+        let matcher = Matcher::Full(metric.name.to_owned());
+        builder = builder.set_buckets_for_metric(matcher, metric.buckets).map_err(broken)?;
+    }
+    let handle = builder.install_recorder().map_err(broken)?;
+    crate::metrics::initialise();
+    Ok(handle)
+}
+
+/// Drains histograms now and then, so that they do not grow when nobody scrapes.
+pub async fn upkeep(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
