@@ -102,7 +102,8 @@ async fn serve(parts: Parts, roles: &BTreeSet<Role>) -> Result<(), CommandError>
         Some(ended) = serving.join_next() => Some(ended.unwrap_or("a task that panicked")),
     };
     stop.cancel();
-    let drained = tokio::time::timeout(parts.config.shutdown_grace, async { while serving.join_next().await.is_some() {} });
+    let drained =
+        tokio::time::timeout(parts.config.shutdown_grace, async { while serving.join_next().await.is_some() {} });
     let in_time = tokio::select! {
         drained = drained => drained.is_ok(),
         signal = until_signal() => { tracing::warn!(signal, "told to stop twice; not waiting any longer"); false }

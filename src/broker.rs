@@ -43,7 +43,8 @@ pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, lapin::E
         address.push(if address.contains('?') { '&' } else { '?' });
         address.push_str("heartbeat=10");
     }
-    let properties = ConnectionProperties::default().with_connection_name(LongString::from(format!("claimrisk {name}")));
+    let properties =
+        ConnectionProperties::default().with_connection_name(LongString::from(format!("claimrisk {name}")));
     match tokio::time::timeout(CONNECT_LIMIT, Connection::connect(&address, properties)).await {
         Ok(connected) => connected,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),

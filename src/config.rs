@@ -42,19 +42,34 @@ pub const SETTINGS: &[Setting] = &[
     secret("redis_url", "REDIS_URL", "redis://127.0.0.1:6379/0", "Redis, as redis:// or rediss://"),
     plain("http_addr", "CLAIMRISK_HTTP_ADDR", "127.0.0.1:8000", "where the API listens"),
     plain("metrics_addr", "CLAIMRISK_METRICS_ADDR", "127.0.0.1:9464", "where /metrics, /livez, /readyz listen"),
-    plain("api_tokens_file", "CLAIMRISK_API_TOKENS_FILE", "", "bearer tokens; without it the API binds to loopback only"),
+    plain(
+        "api_tokens_file",
+        "CLAIMRISK_API_TOKENS_FILE",
+        "",
+        "bearer tokens; without it the API binds to loopback only",
+    ),
     plain("log", "CLAIMRISK_LOG", "info", "log filter, such as info or claimrisk=debug"),
     plain("batch_messages", "CLAIMRISK_BATCH_MESSAGES", "500", "events worked on together, at the most"),
     plain("batch_bytes", "CLAIMRISK_BATCH_BYTES", "8388608", "bytes of events worked on together, at the most"),
     plain("batch_age_ms", "CLAIMRISK_BATCH_AGE_MS", "20", "how long the first event of a batch waits for more"),
     plain("prefetch_messages", "CLAIMRISK_PREFETCH_MESSAGES", "1500", "unsettled messages per queue, at the most"),
     plain("max_event_bytes", "CLAIMRISK_MAX_EVENT_BYTES", "1048576", "a larger event is dead-lettered as too_large"),
-    plain("delivery_attempts", "CLAIMRISK_DELIVERY_ATTEMPTS", "10", "deliveries before the worker gives up on an event"),
+    plain(
+        "delivery_attempts",
+        "CLAIMRISK_DELIVERY_ATTEMPTS",
+        "10",
+        "deliveries before the worker gives up on an event",
+    ),
     plain("shutdown_grace_seconds", "CLAIMRISK_SHUTDOWN_GRACE_SECONDS", "20", "time to finish and settle at the end"),
     plain("database_connections", "CLAIMRISK_DATABASE_CONNECTIONS", "8", "PostgreSQL connections of this process"),
     plain("database_timeout_ms", "CLAIMRISK_DATABASE_TIMEOUT_MS", "30000", "longest wait for one database statement"),
     plain("redis_connections", "CLAIMRISK_REDIS_CONNECTIONS", "8", "Redis connections of this process"),
-    plain("redis_timeout_ms", "CLAIMRISK_REDIS_TIMEOUT_MS", "250", "longest wait for the cache, before going on without"),
+    plain(
+        "redis_timeout_ms",
+        "CLAIMRISK_REDIS_TIMEOUT_MS",
+        "250",
+        "longest wait for the cache, before going on without",
+    ),
     plain("risk_levels", "CLAIMRISK_RISK_LEVELS", "10,30,60", "scores from which a claim is medium, high, critical"),
     plain("cache_ttl_claim", "CACHE_TTL_CLAIM", "1800", "seconds a claim stays in the cache"),
     plain("cache_ttl_risk_score", "CACHE_TTL_RISK_SCORE", "3600", "seconds a risk score stays in the cache"),
@@ -245,7 +260,11 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, CommandError> {
 /// The known key that shares most letters with a mistyped one.
 fn nearest(key: &str) -> Option<&'static str> {
     let score = |known: &str| key.chars().zip(known.chars()).filter(|(a, b)| a == b).count();
-    SETTINGS.iter().map(|setting| setting.key).max_by_key(|known| score(known)).filter(|known| score(known) * 2 >= key.len())
+    SETTINGS
+        .iter()
+        .map(|setting| setting.key)
+        .max_by_key(|known| score(known))
+        .filter(|known| score(known) * 2 >= key.len())
 }
 
 impl Config {

@@ -36,10 +36,8 @@ impl std::fmt::Display for Failure {
 impl From<sqlx::Error> for Failure {
     /// Sorts a database error by its type and SQLSTATE class; the row values that a server error may quote are dropped.
     fn from(error: sqlx::Error) -> Self {
-        let code = error
-            .as_database_error()
-            .and_then(|db| db.code())
-            .map(|code| code.into_owned());
+        let code =
+            error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
         match (&error, code.as_deref()) {
             (_, Some(code)) => by_sqlstate(code),
             (

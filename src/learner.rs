@@ -43,7 +43,8 @@ pub async fn run(pool: &PgPool, cache: &Cache, stop: &CancellationToken) {
 async fn while_active(pool: &PgPool, cache: &Cache, stop: &CancellationToken) -> Result<(), Failure> {
     // A connection of its own, not one of the pool: closing it is what gives the lock back.
     let mut holder = pool.acquire().await?.detach();
-    let active = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder).await?;
+    let active =
+        sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder).await?;
     let result = if active {
         tracing::info!("this process is the active learner");
         learn(pool, cache, &mut holder, stop).await

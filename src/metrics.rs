@@ -262,9 +262,8 @@ fn each_histogram(name: &'static str, label: &'static str, values: &[&'static st
 type LabelSet = (&'static str, &'static [&'static str]);
 
 fn pairs(name: &'static str, first: LabelSet, second: LabelSet) -> Vec<Vec<Counter>> {
-    let row = |a: &'static str| {
-        second.1.iter().map(|b| registered::counter(name, &[(first.0, a), (second.0, b)])).collect()
-    };
+    let row =
+        |a: &'static str| second.1.iter().map(|b| registered::counter(name, &[(first.0, a), (second.0, b)])).collect();
     first.1.iter().map(|a| row(a)).collect()
 }
 
@@ -280,7 +279,10 @@ pub fn initialise() {
         });
     }
     LazyLock::force(&HANDLES);
-    pairs(CACHE_WRITES, ("entity", ENTITIES), ("outcome", WRITE_OUTCOMES)).iter().flatten().for_each(|c| c.increment(0));
+    pairs(CACHE_WRITES, ("entity", ENTITIES), ("outcome", WRITE_OUTCOMES))
+        .iter()
+        .flatten()
+        .for_each(|c| c.increment(0));
     for (name, label, values) in
         [(DEAD_LETTERS, "reason", REASONS), (OUTCOMES_TOTAL, "outcome", OUTCOMES), (SCORES, "level", LEVELS)]
     {
@@ -376,8 +378,11 @@ pub fn cache_writes(entity: usize, outcome: CacheWrite, count: u64) {
 
 /// Whether a server answered.
 pub fn dependency_up(dependency: Dependency, up: bool) {
-    registered::gauge(DEPENDENCY_UP, &[("dependency", DEPENDENCIES[dependency as usize])])
-        .set(if up { 1.0 } else { 0.0 });
+    registered::gauge(DEPENDENCY_UP, &[("dependency", DEPENDENCIES[dependency as usize])]).set(if up {
+        1.0
+    } else {
+        0.0
+    });
 }
 
 /// The model that scores from now on.

@@ -84,6 +84,7 @@ pub struct Entry {
 
 impl Entry {
     /// Makes an entry of a value; `None` when the value cannot be written as JSON.
+    #[expect(clippy::needless_pass_by_value, reason = "ids are numbers or borrowed text")]
     pub fn new<T: Serialize>(entity: Entity, id: impl ToString, version: i64, value: &T) -> Option<Self> {
         serde_json::to_string(value).ok().map(|json| Self { entity, id: id.to_string(), version, json })
     }

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Entity, GetResult};
-use chrono::{DateTime, Utc};
 use crate::metrics::{self, ENTITIES, GET_RESULTS};
+use chrono::{DateTime, Utc};
 
 /// The counts of this process.
 #[derive(Debug)]

@@ -87,7 +87,9 @@ pub(super) async fn topology(config: &Config, action: TopologyAction) -> Result<
                 print("the broker has what the definitions say")
             } else {
                 let count = differences.len();
-                Err(CommandError::Failed(format!("{count} differences; `claimrisk topology apply` adds what is missing")))
+                Err(CommandError::Failed(format!(
+                    "{count} differences; `claimrisk topology apply` adds what is missing"
+                )))
             }
         }
         TopologyAction::Print => print(topology::print()),

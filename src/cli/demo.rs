@@ -37,7 +37,7 @@ const WORKERS: usize = 2;
 /// Requests by which some of it is read back.
 const READS: load::Plan = load::Plan { concurrent: 8, requests: 300, seed: 1, time_limit: Duration::from_secs(30) };
 /// Months over which the simulated claims are sent: few, so that many of them are still open on the last day.
-const MONTHS: u32 = 6;
+const MONTHS: u32 = 2;
 /// How long the workers may take for the samples: this, and a second for so many messages.
 const PROCESS_LIMIT: Duration = Duration::from_secs(120);
 const MESSAGES_PER_SECOND: u64 = 50;

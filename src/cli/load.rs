@@ -186,7 +186,8 @@ struct Found {
     claims: Vec<i64>,
     remittances: Vec<i64>,
     episodes: Vec<i64>,
-    payers: Vec<i64>,
+    /// As events name them, fit for a path.
+    payers: Vec<String>,
 }
 
 async fn discover(client: &HttpClient, base: &str) -> Result<Found, CommandError> {
@@ -196,7 +197,7 @@ async fn discover(client: &HttpClient, base: &str) -> Result<Found, CommandError
         claims: ids(&claims, "id"),
         remittances: ids(&list("remits").await?, "id"),
         episodes: ids(&list("episodes").await?, "id"),
-        payers: ids(&claims, "payer_id"),
+        payers: payers(&claims),
     };
     if found.claims.is_empty() {
         return Err(CommandError::Failed(
@@ -211,6 +212,26 @@ fn ids(list: &Value, field: &str) -> Vec<i64> {
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids.dedup();
     ids
+}
+
+/// The payers of a list of claims, those of the newest claims first.
+fn payers(claims: &Value) -> Vec<String> {
+    let mut payers: Vec<String> = Vec::new();
+    for name in rows(claims).iter().filter_map(|row| row.get("payer")?.get("payer_id")?.as_str()) {
+        let name = path_segment(name);
+        if !payers.contains(&name) {
+            payers.push(name);
+        }
+    }
+    payers
+}
+
+/// Percent-encodes what RFC 3986 does not leave alone in a part of a path.
+fn path_segment(text: &str) -> String {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// What is asked for.
@@ -275,14 +296,14 @@ impl Found {
             }
             share -= percent;
         }
-        let pick = |ids: &[i64]| ids.get(skewed(random, ids.len())).copied();
+        let pick = |ids: &[i64]| ids.get(skewed(random, ids.len())).map(i64::to_string);
         let (path, id) = match kind {
             Kind::Worklist => return (kind, "/api/v1/claims/at-risk?limit=50".to_owned()),
             Kind::Risk => ("risk", pick(&self.claims)),
             Kind::Claim => ("claims", pick(&self.claims)),
             Kind::Remittance => ("remits", pick(&self.remittances)),
             Kind::Episode => ("episodes", pick(&self.episodes)),
-            Kind::Patterns => ("patterns/payer", pick(&self.payers)),
+            Kind::Patterns => ("patterns/payer", self.payers.get(skewed(random, self.payers.len())).cloned()),
         };
         match (id, pick(&self.claims)) {
             (Some(id), _) => (kind, format!("/api/v1/{path}/{id}")),
@@ -338,7 +359,12 @@ mod tests {
     use super::*;
 
     fn found() -> Found {
-        Found { claims: (0..500).rev().collect(), remittances: vec![3, 2], episodes: vec![9], payers: vec![7, 6, 5] }
+        Found {
+            claims: (0..500).rev().collect(),
+            remittances: vec![3, 2],
+            episodes: vec![9],
+            payers: vec!["60054".to_owned()],
+        }
     }
 
     #[test]
@@ -369,6 +395,13 @@ mod tests {
         let first_tenth = places.iter().filter(|place| **place < 100).count();
         assert!((6_000..7_500).contains(&first_tenth), "{first_tenth}");
         assert!(places.contains(&0) && places.iter().any(|place| *place > 950));
+    }
+
+    #[test]
+    fn payers_are_asked_for_as_events_name_them() {
+        let row = |name: &str| serde_json::json!({"id": 1, "payer_id": 2, "payer": {"payer_id": name}});
+        let claims = serde_json::json!({"items": [row("60054"), row("name:A & B"), row("60054")], "total": 3});
+        assert_eq!(payers(&claims), ["60054", "name%3AA%20%26%20B"]);
     }
 
     #[test]

@@ -64,7 +64,9 @@ enum Action {
         roles: Vec<Role>,
     },
     /// Apply the database migrations.
-    #[command(after_help = "Examples:\n  claimrisk migrate\n  claimrisk migrate --check   # exit 1 when some are pending")]
+    #[command(
+        after_help = "Examples:\n  claimrisk migrate\n  claimrisk migrate --check   # exit 1 when some are pending"
+    )]
     Migrate {
         /// Only tell whether some are pending (exit 1).
         #[arg(long)]
@@ -233,8 +235,7 @@ mod tests {
 
     #[test]
     fn settings_are_flags_of_every_command() {
-        let matches =
-            command().try_get_matches_from(["claimrisk", "check-config", "--cache-ttl-claim", "60"]).unwrap();
+        let matches = command().try_get_matches_from(["claimrisk", "check-config", "--cache-ttl-claim", "60"]).unwrap();
         assert_eq!(flags(&matches).get("cache_ttl_claim").map(String::as_str), Some("60"));
     }
 }

@@ -261,12 +261,7 @@ impl Claim {
 
     /// The first day of service: the earliest of the lines, else the statement's, else the admission.
     pub fn service_date(&self) -> Option<Date> {
-        self.lines
-            .iter()
-            .filter_map(|line| line.service_from)
-            .min()
-            .or(self.statement_date)
-            .or(self.admission_date)
+        self.lines.iter().filter_map(|line| line.service_from).min().or(self.statement_date).or(self.admission_date)
     }
 
     /// The last day of service: the latest of the lines, else the statement's end, else the discharge.

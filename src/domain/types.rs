@@ -234,10 +234,7 @@ fn parse_fixed(text: &[u8], decimals: u32, max: i64) -> Result<i64, DecimalError
                     }
                     continue;
                 }
-                value = value
-                    .checked_mul(10)
-                    .and_then(|v| v.checked_add(digit))
-                    .ok_or(DecimalError::TooLarge)?;
+                value = value.checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or(DecimalError::TooLarge)?;
                 places = place.map(|p| p + 1);
             }
             (b'.', None) => places = Some(0),

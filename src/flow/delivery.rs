@@ -252,13 +252,7 @@ async fn open(context: &Context, queue: Queue) -> Result<(Connection, Channel, C
 }
 
 /// Works on what one channel delivers, one batch at a time, until the channel is lost or told to stop.
-async fn epoch(
-    context: &Arc<Context>,
-    queue: Queue,
-    channel: &Channel,
-    consumer: Consumer,
-    stop: &CancellationToken,
-) {
+async fn epoch(context: &Arc<Context>, queue: Queue, channel: &Channel, consumer: Consumer, stop: &CancellationToken) {
     let tag = consumer.tag();
     let mut stream = consumer.map(|delivery| delivery.map(Delivery::take));
     let alive = Alive { stop: stop.clone(), channel: channel.clone() };

@@ -35,7 +35,7 @@ pub(super) async fn persist(context: &Arc<Context>, work: Vec<(usize, Work)>, al
     let work = Arc::new(work);
     let mut outcomes: Vec<Option<Result<Applied, Verdict>>> = work.iter().map(|_| None).collect();
     let mut total = BatchResult::default();
-    let mut parts: Vec<Range<usize>> = if work.is_empty() { Vec::new() } else { vec![0..work.len()] };
+    let mut parts: Vec<Range<usize>> = (!work.is_empty()).then_some(0..work.len()).into_iter().collect();
     while let Some(part) = parts.pop() {
         match attempt(context, &work, part.clone(), alive).await {
             Part::Applied(result) => {
@@ -44,7 +44,9 @@ pub(super) async fn persist(context: &Arc<Context>, work: Vec<(usize, Work)>, al
                 }
                 total.merge(result);
             }
-            Part::Failed(failure) if part.len() == 1 => outcomes[part.start] = Some(Err(give_up(&work[part.start], failure))),
+            Part::Failed(failure) if part.len() == 1 => {
+                outcomes[part.start] = Some(Err(give_up(&work[part.start], failure)));
+            }
             Part::Failed(failure) => {
                 tracing::warn!(events = part.len(), error = %failure, "a batch failed; narrowing it down");
                 let middle = part.start + part.len() / 2;
@@ -153,7 +155,8 @@ fn conclude(
     outcomes: Vec<Option<Result<Applied, Verdict>>>,
     total: BatchResult,
 ) -> Persisted {
-    let mut persisted = Persisted { verdicts: Vec::with_capacity(places.len()), result: total, work, applied: Vec::new() };
+    let mut persisted =
+        Persisted { verdicts: Vec::with_capacity(places.len()), result: total, work, applied: Vec::new() };
     for ((place, at), outcome) in places.iter().zip(0..).zip(outcomes) {
         let verdict = match outcome {
             Some(Ok(Applied::Settled { outcome, claim_id })) => {

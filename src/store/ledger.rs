@@ -13,10 +13,7 @@ pub(super) struct Known {
 }
 
 /// Looks the batch's events up; the answer has its order. Rejected events do not count: nothing of them was applied.
-pub(super) async fn look_up(
-    connection: &mut PgConnection,
-    batch: &[Work],
-) -> Result<Vec<Option<Known>>, sqlx::Error> {
+pub(super) async fn look_up(connection: &mut PgConnection, batch: &[Work]) -> Result<Vec<Option<Known>>, sqlx::Error> {
     let sources: Vec<&str> = batch.iter().map(|work| work.event.source.as_str()).collect();
     let ids: Vec<&str> = batch.iter().map(|work| work.event.id.as_str()).collect();
     let rows = sqlx::query!(

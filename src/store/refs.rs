@@ -132,13 +132,9 @@ async fn select(pool: &PgPool, entity: Entity, wanted: &Named) -> Result<Vec<Ref
     let keys: Vec<String> = wanted.iter().map(|(key, _)| key.clone()).collect();
     match entity {
         Entity::Payer => {
-            sqlx::query_as!(
-                Reference,
-                "SELECT id, payer_key AS key, name FROM payers WHERE payer_key = ANY($1)",
-                &keys
-            )
-            .fetch_all(pool)
-            .await
+            sqlx::query_as!(Reference, "SELECT id, payer_key AS key, name FROM payers WHERE payer_key = ANY($1)", &keys)
+                .fetch_all(pool)
+                .await
         }
         Entity::Provider => {
             sqlx::query_as!(
@@ -166,30 +162,22 @@ async fn insert(pool: &PgPool, entity: Entity, absent: &Named) -> Result<(), sql
     let names: Vec<Option<String>> = absent.iter().map(|(_, name)| name.clone()).collect();
     // Two workers may meet the same newcomer: the second one's insert does nothing.
     match entity {
-        Entity::Payer => {
-            sqlx::query!(
-                "INSERT INTO payers (payer_key, name) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING",
-                &keys,
-                &names as _
-            )
-            .execute(pool)
-            .await?
-        }
+        Entity::Payer => sqlx::query!(
+            "INSERT INTO payers (payer_key, name) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING",
+            &keys,
+            &names as _
+        )
+        .execute(pool)
+        .await?,
         Entity::Provider => {
-            sqlx::query!(
-                "INSERT INTO providers (provider_key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
-                &keys
-            )
-            .execute(pool)
-            .await?
+            sqlx::query!("INSERT INTO providers (provider_key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", &keys)
+                .execute(pool)
+                .await?
         }
         _ => {
-            sqlx::query!(
-                "INSERT INTO practices (practice_key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
-                &keys
-            )
-            .execute(pool)
-            .await?
+            sqlx::query!("INSERT INTO practices (practice_key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", &keys)
+                .execute(pool)
+                .await?
         }
     };
     Ok(())
@@ -199,12 +187,7 @@ async fn insert(pool: &PgPool, entity: Entity, absent: &Named) -> Result<(), sql
 ///
 /// # Errors
 /// PostgreSQL is away.
-pub async fn find(
-    pool: &PgPool,
-    cache: &Cache,
-    entity: Entity,
-    key: &str,
-) -> Result<Option<Reference>, sqlx::Error> {
+pub async fn find(pool: &PgPool, cache: &Cache, entity: Entity, key: &str) -> Result<Option<Reference>, sqlx::Error> {
     if let Some(reference) = cache.get::<Reference>(entity, key, 0).await {
         return Ok(Some(reference));
     }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use claimrisk::flow::split::message_of;
-use claimrisk::servers::{Options as ServerOptions, Servers};
 use claimrisk::servers::StopMode;
+use claimrisk::servers::{Options as ServerOptions, Servers};
 use claimrisk::simulate::{Options, simulate};
 use claimrisk::wire::{Payload, x12_event};
 
@@ -59,7 +59,8 @@ async fn redis_away_costs_no_event_and_no_answer_and_counts_as_errors() {
     servers.redis.start_again().await.expect("started");
     let served_again = async || {
         worker.get("/api/v1/risk/1").await;
-        worker.metrics().await[r#"claimrisk_cache_gets_total{entity="risk_score",result="hit"}"#] > after[r#"claimrisk_cache_gets_total{entity="risk_score",result="hit"}"#]
+        worker.metrics().await[r#"claimrisk_cache_gets_total{entity="risk_score",result="hit"}"#]
+            > after[r#"claimrisk_cache_gets_total{entity="risk_score",result="hit"}"#]
     };
     eventually("Redis serves again", served_again, || worker.log()).await;
     servers.stop().await;

@@ -114,20 +114,27 @@ async fn a_remittance_waits_for_its_claim_and_labels_it() {
     // A reversal and a correction change the final outcome, never the initial one.
     let reversal = remittance("r2", "PCN-7", |event| {
         let data = &mut event["data"];
-        (data["claimStatusCode"], data["traceNumber"], data["paymentDate"]) = (json!("22"), json!("EFT2"), json!("2026-12-01"));
+        (data["claimStatusCode"], data["traceNumber"], data["paymentDate"]) =
+            (json!("22"), json!("EFT2"), json!("2026-12-01"));
         data["totalClaimChargeAmount"] = json!("-800.00");
         data["serviceLines"] = json!([]);
         data["claimAdjustments"] = json!([{"groupCode": "CO", "reasonCode": "197", "amount": "-800.00"}]);
     });
     let correction = remittance("r3", "PCN-7", |event| {
         let data = &mut event["data"];
-        (data["traceNumber"], data["paymentDate"], data["claimOrdinal"]) = (json!("EFT2"), json!("2026-12-01"), json!(2));
+        (data["traceNumber"], data["paymentDate"], data["claimOrdinal"]) =
+            (json!("EFT2"), json!("2026-12-01"), json!(2));
         data["claimPaymentAmount"] = json!("800.00");
         data["serviceLines"][0]["lineItemPaymentAmount"] = json!("800.00");
         data["serviceLines"][0]["adjustments"] = json!([]);
     });
     place.publish(&[correction, reversal]).await;
-    place.wait_count("SELECT count(*) FROM claim_outcomes WHERE initial_outcome = 'denied' AND final_outcome = 'paid'", 1).await;
+    place
+        .wait_count(
+            "SELECT count(*) FROM claim_outcomes WHERE initial_outcome = 'denied' AND final_outcome = 'paid'",
+            1,
+        )
+        .await;
     place.wait_count("SELECT count(*) FROM claims WHERE status = 'paid'", 1).await;
 }
 
@@ -158,10 +165,13 @@ async fn versions_replacements_and_acknowledgements_take_their_places() {
         place.count("SELECT count(*) FROM risk_scores r JOIN claim_submissions s ON s.id = r.submission_id WHERE s.frequency_code = '7'").await,
         1
     );
-    let acknowledgement = message("claim.acknowledged", &json!({
-        "specversion": "1.0", "id": "a1", "source": SOURCE, "type": "claim.acknowledged.v1", "time": "2026-11-11T00:00:00Z",
-        "data": {"practiceId": "PR01", "patientControlNumber": "PCN-1", "accepted": false, "claimStatusCategoryCode": "A7"}
-    }));
+    let acknowledgement = message(
+        "claim.acknowledged",
+        &json!({
+            "specversion": "1.0", "id": "a1", "source": SOURCE, "type": "claim.acknowledged.v1", "time": "2026-11-11T00:00:00Z",
+            "data": {"practiceId": "PR01", "patientControlNumber": "PCN-1", "accepted": false, "claimStatusCategoryCode": "A7"}
+        }),
+    );
     place.publish(&[acknowledgement]).await;
     place.wait_count("SELECT count(*) FROM claims WHERE status = 'rejected'", 1).await;
     drop(worker);
@@ -174,7 +184,8 @@ async fn each_bad_event_is_dead_lettered_alone_with_its_reason() {
     place.publish(&[claim("first", "PCN-first", |_| {})]).await;
     place.wait_count("SELECT count(*) FROM claims", 1).await;
 
-    let mut messages: Vec<Outgoing> = (0..500).map(|n| claim(&format!("good{n}"), &format!("PCN-{n}"), |_| {})).collect();
+    let mut messages: Vec<Outgoing> =
+        (0..500).map(|n| claim(&format!("good{n}"), &format!("PCN-{n}"), |_| {})).collect();
     let huge = "x".repeat(2_000_000);
     let bad = [
         raw("claim.submitted", "application/cloudevents+json", b"{not json".to_vec()),
@@ -191,12 +202,23 @@ async fn each_bad_event_is_dead_lettered_alone_with_its_reason() {
     place.publish(&messages).await;
     place.wait_count("SELECT count(*) FROM claims", 501).await;
     quiet(&place, &[&worker]).await;
-    let expected = ["id_conflict", "malformed", "missing_identifier", "schema_invalid", "too_large", "unknown_type", "unsupported_version"];
+    let expected = [
+        "id_conflict",
+        "malformed",
+        "missing_identifier",
+        "schema_invalid",
+        "too_large",
+        "unknown_type",
+        "unsupported_version",
+    ];
     let reasons = place.dead_reasons().await;
     assert_eq!(reasons, expected.iter().map(|reason| ((*reason).to_owned(), 1)).collect());
     assert_eq!(worker.sum("claimrisk_dead_letters_total").await, 7);
     let (status, receipt) = worker.get(&format!("/api/v1/events/{SOURCE}/schema")).await;
-    assert_eq!((status, receipt["result"].as_str(), receipt["reason"].as_str()), (200, Some("rejected"), Some("schema_invalid")));
+    assert_eq!(
+        (status, receipt["result"].as_str(), receipt["reason"].as_str()),
+        (200, Some("rejected"), Some("schema_invalid"))
+    );
     let (_, receipt) = worker.get(&format!("/api/v1/events/{SOURCE}/first")).await;
     assert_eq!(receipt["result"], "accepted", "the first event keeps its receipt");
 }
@@ -209,13 +231,21 @@ async fn binary_mode_and_plain_json_are_read_like_structured_events() {
     let mut data = event["data"].clone();
     data["patientControlNumber"] = json!("PCN-binary");
     let mut binary = raw("claim.submitted", "application/json", data.to_string().into_bytes());
-    for (name, value) in [("specversion", "1.0"), ("id", "b1"), ("source", SOURCE), ("type", "claim.submitted.v1"), ("time", "2026-11-02T05:50:21Z")] {
+    for (name, value) in [
+        ("specversion", "1.0"),
+        ("id", "b1"),
+        ("source", SOURCE),
+        ("type", "claim.submitted.v1"),
+        ("time", "2026-11-02T05:50:21Z"),
+    ] {
         binary.headers.insert(format!("cloudEvents:{name}"), value.to_owned());
     }
     let mut plain = claim("p1", "PCN-plain", |_| {});
     plain.content_type = Some("application/json".to_owned());
     place.publish(&[binary, plain]).await;
-    place.wait_count("SELECT count(*) FROM claims WHERE patient_control_number IN ('PCN-binary', 'PCN-plain')", 2).await;
+    place
+        .wait_count("SELECT count(*) FROM claims WHERE patient_control_number IN ('PCN-binary', 'PCN-plain')", 2)
+        .await;
     drop(worker);
 }
 
@@ -223,7 +253,8 @@ async fn binary_mode_and_plain_json_are_read_like_structured_events() {
 async fn an_interchange_sent_twice_is_split_once() {
     let place = Place::new().await;
     let worker = place.worker(&[]).await;
-    let simulation = claimrisk::simulate::simulate(&claimrisk::simulate::Options { claims: 200, seed: 5, ..Default::default() });
+    let simulation =
+        claimrisk::simulate::simulate(&claimrisk::simulate::Options { claims: 200, seed: 5, ..Default::default() });
     let folder = std::env::temp_dir().join(format!("claimrisk-it-x12-{}", std::process::id()));
     claimrisk::simulate::write_dir(&simulation, &folder, claimrisk::simulate::Format::X12).expect("written");
     let mut messages = Vec::new();
@@ -259,7 +290,11 @@ fn score_needs_no_server_and_noise_is_a_clear_error() {
     std::fs::write(&noise, [0_u8, 159, 146, 150, 7, 7, 7].repeat(100)).expect("written");
     let output = run(&["score", noise.to_str().expect("path")]);
     assert_eq!(output.status.code(), Some(65));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("noise.837"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("noise.837"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     std::fs::remove_dir_all(folder).expect("removed");
 }
 
@@ -291,9 +326,16 @@ async fn migrations_go_down_and_up_again() {
     let place = Place::new().await;
     let migrator = &claimrisk::store::MIGRATOR;
     migrator.undo(&place.pool, 0).await.expect("undone");
-    assert_eq!(place.count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'").await, 0);
+    assert_eq!(
+        place
+            .count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'")
+            .await,
+        0
+    );
     migrator.run(&place.pool).await.expect("done again");
-    assert_eq!(place.count("SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'ix\\_%'").await, 
-        place.count("SELECT count(DISTINCT indexname) FROM pg_indexes WHERE indexname LIKE 'ix\\_%'").await);
+    assert_eq!(
+        place.count("SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'ix\\_%'").await,
+        place.count("SELECT count(DISTINCT indexname) FROM pg_indexes WHERE indexname LIKE 'ix\\_%'").await
+    );
     assert_success(&place.run(&["migrate", "--check"]));
 }

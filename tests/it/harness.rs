@@ -110,17 +110,10 @@ impl Place {
         }
     }
 
-    /// Messages ready or unacknowledged in a queue.
-    pub async fn depth(&self, queue: &str) -> u64 {
-        let path = format!("/api/queues/{}/{queue}", self.vhost);
-        let answer = servers().await.rabbitmq.management("GET", &path, None).await.expect("management answers");
-        let value: Value = serde_json::from_str(&answer).expect("JSON");
-        value["messages"].as_u64().unwrap_or(0)
-    }
-
     /// Messages ready in a queue, exactly and at once (the management interface lags by seconds).
     pub async fn ready(&self, queue: &str) -> u32 {
-        let connection = claimrisk::broker::connect(&SecretUrl::new(self.amqp_url.clone()), "depth").await.expect("connects");
+        let connection =
+            claimrisk::broker::connect(&SecretUrl::new(self.amqp_url.clone()), "depth").await.expect("connects");
         let channel = connection.create_channel().await.expect("channel");
         let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = channel.queue_declare(queue.into(), options, Default::default()).await.expect("queue");

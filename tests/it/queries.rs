@@ -85,10 +85,16 @@ async fn every_query_uses_an_index_on_large_tables() {
         servers().await.postgres.sql("postgres", &statement).await.expect("set");
     }
     exercise(&place).await;
-    let plans = plans(&place);
+    let plans = plans();
     assert!(plans.len() > 40, "only {} plans were logged", plans.len());
     let offending: Vec<&String> = plans.iter().filter(|plan| scans_a_large_table(plan)).collect();
-    assert!(offending.is_empty(), "{} of {} plans:\n{}", offending.len(), plans.len(), offending.iter().map(|p| p.as_str()).collect::<Vec<_>>().join("\n----\n"));
+    assert!(
+        offending.is_empty(),
+        "{} of {} plans:\n{}",
+        offending.len(),
+        plans.len(),
+        offending.iter().map(|p| p.as_str()).collect::<Vec<_>>().join("\n----\n")
+    );
 }
 
 /// Sends what publishers send and asks what people ask.
@@ -150,9 +156,9 @@ async fn exercise(place: &Place) {
     assert_eq!(worker.terminate(), 0);
 }
 
-/// The plans of this test's database, from the server's log: each begins at `plan:` and ends at the next log line.
-fn plans(place: &Place) -> Vec<String> {
-    let log = std::fs::read_to_string(log_file(place)).expect("server log");
+/// The plans of all sessions that log them, from the server's log: each begins at `plan:` and ends at the next log line.
+fn plans() -> Vec<String> {
+    let log = std::fs::read_to_string(log_file()).expect("server log");
     let mut plans = Vec::new();
     let mut current: Option<String> = None;
     for line in log.lines() {
@@ -172,9 +178,10 @@ fn plans(place: &Place) -> Vec<String> {
     plans
 }
 
-fn log_file(_place: &Place) -> std::path::PathBuf {
+fn log_file() -> std::path::PathBuf {
     let folder = futures_util::FutureExt::now_or_never(servers()).expect("servers run").postgres.folder().to_owned();
-    let mut logs: Vec<_> = walk(&folder).into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    let mut logs: Vec<_> =
+        walk(&folder).into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
     logs.sort();
     logs.pop().unwrap_or_else(|| panic!("no log in {}", folder.display()))
 }

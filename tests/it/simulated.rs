@@ -18,10 +18,9 @@ fn messages(simulation: &Simulation) -> Vec<Outgoing> {
         .claims
         .iter()
         .map(|claim| x12_event(Payload::Claim(Box::new(claim.claim.clone())), Some(claim.submitted)));
-    let remittances = simulation
-        .remittances
-        .iter()
-        .map(|remittance| x12_event(Payload::Remittance(Box::new(remittance.remittance.clone())), Some(remittance.time)));
+    let remittances = simulation.remittances.iter().map(|remittance| {
+        x12_event(Payload::Remittance(Box::new(remittance.remittance.clone())), Some(remittance.time))
+    });
     claims.chain(remittances).map(|event| message_of(&event)).collect()
 }
 
@@ -66,14 +65,19 @@ async fn wait_applied(place: &Place, workers: &[&Worker], events: usize) {
     quiet(place, workers).await;
 }
 
+/// Practice, control number, responsibility.
+type Key = (String, String, String);
+/// By claim and frequency: initial outcome, final outcome, net payment in cents.
+type Outcomes = BTreeMap<(Key, String), (Option<String>, Option<String>, i64)>;
+
 /// Compares tables with the simulator's truth: claims, money, links, outcomes.
 async fn assert_truth(place: &Place, simulation: &Simulation) {
-    type Key = (String, String, String);
     let mut claims: BTreeMap<Key, ()> = BTreeMap::new();
-    let mut outcomes: BTreeMap<(Key, String), (Option<String>, Option<String>, i64)> = BTreeMap::new();
+    let mut outcomes = Outcomes::new();
     for claim in &simulation.claims {
         let truth = &claim.truth;
-        let key = (truth.practice.clone(), truth.patient_control_number.expose().clone(), truth.responsibility.to_owned());
+        let key =
+            (truth.practice.clone(), truth.patient_control_number.expose().clone(), truth.responsibility.to_owned());
         claims.insert(key.clone(), ());
         if truth.initial_outcome.is_some() || truth.final_outcome.is_some() {
             let words = |word: Option<&str>| word.map(str::to_owned);
@@ -99,7 +103,7 @@ async fn assert_truth(place: &Place, simulation: &Simulation) {
     .fetch_all(&place.pool)
     .await
     .expect("outcomes");
-    let stored: BTreeMap<(Key, String), (Option<String>, Option<String>, i64)> = rows
+    let stored: Outcomes = rows
         .iter()
         .map(|row| (((row.get(0), row.get(1), row.get(2)), row.get(3)), (row.get(4), row.get(5), row.get(6))))
         .collect();

@@ -121,7 +121,9 @@ impl Worklist {
             expected_loss: expected_loss.to_string(),
             score: ScoreView::of(score),
             history: history.map(earlier),
-            known_outcome: history.and_then(|history| history.outcome(claim)).map(|outcome| outcome.as_str()),
+            known_outcome: history
+                .and_then(|history| history.outcome(claim))
+                .map(crate::domain::outcome::Outcome::as_str),
             file: file.to_owned(),
             key,
             version,

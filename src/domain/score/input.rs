@@ -3,7 +3,7 @@
 //! Must never: hash what scoring does not look at (names, control numbers of the patient), or leave out a field without
 //! saying so: the claim is taken apart by name, so that a new field does not compile until it is decided upon.
 
-use crate::domain::claim::{Claim, OtherPayer, Provider, ServiceLine, Subscriber};
+use crate::domain::claim::{Attachment, Claim, OtherPayer, Provider, ServiceLine, Subscriber};
 use crate::domain::rules::Facts;
 use crate::domain::types::{Date, Phi};
 use chrono::Datelike;
@@ -226,9 +226,11 @@ impl Bytes {
         for codes in [related_causes, diagnosis_codes, condition_codes] {
             self.texts(codes);
         }
-        self.list(attachments, |bytes, attachment| {
-            bytes.maybe_text(attachment.report_type_code.as_ref());
-            bytes.maybe_text(attachment.transmission_code.as_ref());
-        });
+        self.list(attachments, Self::attachment);
+    }
+
+    fn attachment(&mut self, attachment: &Attachment) {
+        self.maybe_text(attachment.report_type_code.as_ref());
+        self.maybe_text(attachment.transmission_code.as_ref());
     }
 }

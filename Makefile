@@ -1,0 +1,43 @@
+# make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
+.PHONY: demo test lint fmt bench clean setup prepare schemas
+
+# Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
+export SQLX_OFFLINE ?= true
+
+setup:
+	@sh deploy/setup.sh
+
+## demo: private servers, sample claims, worklist, hit rates, addresses to look at
+demo: setup
+	cargo build --release --locked --bin claimrisk
+	./target/release/claimrisk demo
+
+## test: formatting, lints, freshness of what is generated, all tests on real servers
+test:
+	@sh deploy/setup.sh --prometheus
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo build --locked --bin claimrisk
+	cargo test --locked
+
+## lint: what a change must pass before it is looked at
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt:
+	cargo fmt
+
+## bench: the pipeline against the raw limits of its servers
+bench: setup
+	cargo build --release --locked --bin claimrisk
+	./target/release/claimrisk bench
+
+## prepare: writes anew what is generated from the code: .sqlx, schemas, OpenAPI
+prepare: setup
+	UPDATE_SQLX=1 cargo test --locked --test sql
+	UPDATE_SCHEMAS=1 cargo test --locked --test schemas
+	CLAIMRISK_BLESS=1 cargo test --locked --test openapi
+
+clean:
+	cargo clean
