@@ -27,8 +27,8 @@ const LOOKED_AT: usize = 10_000;
 const SHOWN: usize = 200;
 
 const EXAMPLES: &str = "\
-Bodies are never printed. An event that could not be read stands here with the reason and the place in the event that
-is at fault; mend it at its publisher and publish it again.
+Bodies are never printed. An event that could not be read stands here with the reason and the
+place in the event that is at fault; mend it at its publisher and publish it again.
 
 Examples:
   claimrisk dead-letters list

@@ -36,9 +36,10 @@ const ATTEMPTS: u32 = 3;
 const SHOWN: usize = 50;
 
 const EXAMPLES: &str = "\
-What a file holds is told by its content, not by its name. An X12 file becomes one event per claim (837) and per
-remitted claim (835); the ids of these events are made from their content, so publishing a file twice changes nothing.
-In a folder, files of other kinds are passed over; a file that is named has to be readable.
+What a file holds is told by its content, not by its name. An X12 file becomes one event per
+claim (837) and per remitted claim (835); the ids of these events are made from their content, so
+publishing a file twice changes nothing. In a folder, files of other kinds are passed over; a file
+that is named has to be readable.
 
 Examples:
   claimrisk publish monday.837 monday.835
@@ -48,8 +49,9 @@ Examples:
   zcat old.ndjson.gz | claimrisk publish -       # one CloudEvent per line
   claimrisk publish --output json inbox/ | jq .totals
 
-Exit codes: 65 when a part could not be read (the rest was published), 69 when RabbitMQ is unreachable, 75 when it
-takes no more for now, 1 when it lacks the queues (run `claimrisk topology apply`).";
+Exit codes: 65 when a part could not be read (the rest was published), 69 when RabbitMQ is
+unreachable, 75 when it takes no more for now, 1 when it lacks the queues (run
+`claimrisk topology apply`).";
 
 /// What to publish, and how.
 #[derive(Args, Clone, Debug)]
@@ -430,7 +432,7 @@ impl Publishing<'_> {
         }
         let rest = if self.arguments.dry_run { "the rest can be published" } else { "the rest was published" };
         Err(CommandError::BadData(format!(
-            "{} parts could not be read, {} claims, remitted claims and events among them were kept back; {rest}",
+            "{} errors; {} claims, remitted claims and events could not be read and were kept back; {rest}",
             totals.errors, totals.withheld
         )))
     }

@@ -27,13 +27,13 @@ const SHOWN: usize = 50;
 const REASONS: usize = 3;
 
 const EXAMPLES: &str = "\
-The list is ordered by expected loss: score x charge. The score is the probability, in percent, that the payer's first
-answer denies the claim, a line of it, or a material part of it. Each reason says what raises it; the fix says what to
-mend and how many points that takes off.
+The list is ordered by expected loss: score x charge. The score is the probability, in percent,
+that the payer's first answer denies the claim, a line of it, or a material part of it. Each reason
+says what raises it; the fix says what to mend and how many points that takes off.
 
-With --history, earlier claims and their remittances are linked in memory, and what each payer did with lines of the same
-procedure is shown beside the reasons (\"97140: 38 of 102 denied\"). It is evidence for the reader: the score does not
-change by it.
+With --history, earlier claims and their remittances are linked in memory, and what each payer did
+with lines of the same procedure is shown beside the reasons (\"97140: 38 of 102 denied\"). It is
+evidence for the reader: the score does not change by it.
 
 Examples:
   claimrisk score tomorrow.837
@@ -205,6 +205,10 @@ fn say_sum(worklist: &Worklist, listed: usize, read: &Read, history: Option<&His
         .rev()
         .map(|level| format!("{} {}", sums.by_level.get(level).copied().unwrap_or_default(), level.as_str()))
         .collect();
+    let older = worklist.read() - worklist.claims();
+    if older > 0 {
+        say(&format!("{} claims read; {older} of them are older or equal versions of others", worklist.read()));
+    }
     say(&format!(
         "{} claims: {}; charges {}, expected loss {}; {listed} listed",
         worklist.claims(),
@@ -217,7 +221,7 @@ fn say_sum(worklist: &Worklist, listed: usize, read: &Read, history: Option<&His
         say(&format!("history: {claims} claims, {remittances} remitted claims, {linked} of them linked"));
     }
     if read.errors > 0 {
-        say(&format!("{} parts could not be read, {} claims among them are missing here", read.errors, read.withheld));
+        say(&format!("{} errors; {} claims and remitted claims could not be read", read.errors, read.withheld));
     }
 }
 

@@ -15,8 +15,8 @@ use crate::error::CommandError;
 use crate::simulate::{self, Options, Simulation, Written};
 
 const EXAMPLES: &str = "\
-The same arguments give the same bytes on every machine. truth.csv holds what is true of each claim: its probability of
-denial under the payers' hidden rules. `publish` and `score` pass it over.
+The same arguments give the same bytes on every machine. truth.csv holds what is true of each
+claim: its probability of denial under the payers' hidden rules. `publish` and `score` pass it over.
 
 Examples:
   claimrisk simulate --claims 1000 --seed 1 --out world/

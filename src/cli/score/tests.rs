@@ -64,6 +64,7 @@ fn the_order_of_the_files_changes_nothing_and_only_the_newest_version_is_listed(
         let mut list = worklist(&events, 50, None);
         let charges: Vec<String> = list.rows().into_iter().map(|row| row.total_charge_amount).collect();
         assert_eq!(charges, ["500.00", "100.00"]);
+        assert_eq!((list.read(), list.claims()), (4, 2));
         assert_eq!(list.sums().charge.to_string(), "600.00");
     }
 }

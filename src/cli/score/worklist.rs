@@ -81,16 +81,18 @@ pub(super) struct Worklist {
     limit: usize,
     rows: Vec<Row>,
     latest: HashMap<Key, Latest>,
+    read: usize,
 }
 
 impl Worklist {
     /// A list of so many claims; 0 keeps all.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, rows: Vec::new(), latest: HashMap::new() }
+        Self { limit, rows: Vec::new(), latest: HashMap::new(), read: 0 }
     }
 
     /// Takes a claim, unless a version of it that is as new was taken before.
     pub(super) fn take(&mut self, event: &Event, claim: &Claim, score: &Score, file: &str, history: Option<&History>) {
+        self.read += 1;
         let (key, version) = (key(claim), (event.time, event.id.clone()));
         if self.latest.get(&key).is_some_and(|known| known.version >= version) {
             return;
@@ -148,6 +150,11 @@ impl Worklist {
             other.order.cmp(&one.order).then(numbers).then_with(|| one.key.cmp(&other.key))
         });
         self.rows.truncate(keep);
+    }
+
+    /// Number of claims taken, all versions counted.
+    pub(super) fn read(&self) -> usize {
+        self.read
     }
 
     /// Number of claims, each submission once.

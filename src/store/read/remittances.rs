@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 
-use super::claims::in_order;
+use super::claims::{PART, in_order};
 use crate::view::{EpisodeView, PayerView, RemittanceLineView, RemittanceView};
 
 /// A list that a `jsonb` column holds.
@@ -20,9 +20,12 @@ fn from_json<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, sqlx::Error> {
 /// PostgreSQL is away.
 pub async fn load_remittances(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
     let mut remittances = load_remittance_heads(pool, ids).await?;
-    let mut lines = lines(pool, ids).await?;
+    let mut lines_of = BTreeMap::new();
+    for part in ids.chunks(PART) {
+        lines_of.extend(lines(pool, part).await?);
+    }
     for remittance in &mut remittances {
-        remittance.lines = lines.remove(&remittance.id).unwrap_or_default();
+        remittance.lines = lines_of.remove(&remittance.id).unwrap_or_default();
     }
     Ok(remittances)
 }
@@ -32,9 +35,14 @@ pub async fn load_remittances(pool: &PgPool, ids: &[i64]) -> Result<Vec<Remittan
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_remittance_heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let mut remittances = Vec::with_capacity(ids.len());
+    for part in ids.chunks(PART) {
+        remittances.extend(heads(pool, part).await?);
     }
+    Ok(in_order(ids, remittances, |remittance| remittance.id))
+}
+
+async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT r.id, r.practice_id, a.practice_key, r.payer_id, p.payer_key, p.name AS payer_name, r.claim_id,
                r.link_state, r.trace_number, r.patient_control_number, r.payer_claim_control_number, r.claim_ordinal,
@@ -90,7 +98,7 @@ pub async fn load_remittance_heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<Rem
             updated_at: row.updated_at,
         });
     }
-    Ok(in_order(ids, remittances, |remittance| remittance.id))
+    Ok(remittances)
 }
 
 async fn lines(pool: &PgPool, ids: &[i64]) -> Result<BTreeMap<i64, Vec<RemittanceLineView>>, sqlx::Error> {
@@ -131,10 +139,15 @@ async fn lines(pool: &PgPool, ids: &[i64]) -> Result<BTreeMap<i64, Vec<Remittanc
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_episodes(pool: &PgPool, ids: &[i64]) -> Result<Vec<EpisodeView>, sqlx::Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let mut episodes = Vec::with_capacity(ids.len());
+    for part in ids.chunks(PART) {
+        episodes.extend(some_episodes(pool, part).await?);
     }
-    let rows = sqlx::query_as!(
+    Ok(in_order(ids, episodes, |episode| episode.id))
+}
+
+async fn some_episodes(pool: &PgPool, ids: &[i64]) -> Result<Vec<EpisodeView>, sqlx::Error> {
+    sqlx::query_as!(
         EpisodeView,
         r#"SELECT id, claim_id, remittance_id, status, payment_amount::text AS "payment_amount!", denial_count,
                adjustment_count, link_method, link_confidence::float8 AS "link_confidence!", link_evidence,
@@ -144,6 +157,5 @@ pub async fn load_episodes(pool: &PgPool, ids: &[i64]) -> Result<Vec<EpisodeView
         ids
     )
     .fetch_all(pool)
-    .await?;
-    Ok(in_order(ids, rows, |episode| episode.id))
+    .await
 }

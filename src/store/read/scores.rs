@@ -61,7 +61,8 @@ pub async fn load_scores(pool: &PgPool, claim_ids: &[i64]) -> Result<Vec<RiskSco
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT r.id AS "id!", r.claim_id AS "claim_id!", r.submission_id AS "submission_id!",
-               s.frequency_code AS "frequency_code!", r.overall_score::float8 AS "overall_score!",
+               (SELECT s.frequency_code FROM claim_submissions s WHERE s.id = r.submission_id) AS "frequency_code!",
+               r.overall_score::float8 AS "overall_score!",
                r.risk_level AS "risk_level!", r.log_odds_micro AS "log_odds_micro!",
                r.component_scores AS "component_scores!: Json<ComponentScores>",
                r.risk_factors AS "risk_factors!: Json<Vec<RiskFactor>>",
@@ -70,8 +71,7 @@ pub async fn load_scores(pool: &PgPool, claim_ids: &[i64]) -> Result<Vec<RiskSco
                r.input_hash AS "input_hash!", r.calculated_at AS "calculated_at!"
            FROM unnest($1::bigint[]) AS wanted (claim_id)
            CROSS JOIN LATERAL (SELECT * FROM risk_scores q WHERE q.claim_id = wanted.claim_id
-                               ORDER BY q.id DESC LIMIT 1) AS r
-           JOIN claim_submissions s ON s.id = r.submission_id"#,
+                               ORDER BY q.id DESC LIMIT 1) AS r"#,
         claim_ids
     )
     .fetch_all(pool)
@@ -86,13 +86,14 @@ pub async fn load_scores(pool: &PgPool, claim_ids: &[i64]) -> Result<Vec<RiskSco
 pub async fn history(pool: &PgPool, claim_id: i64, skip: i64, limit: i64) -> Result<Vec<RiskScoreView>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT r.id, r.claim_id, r.submission_id, s.frequency_code, r.overall_score::float8 AS "overall_score!",
+        r#"SELECT r.id, r.claim_id, r.submission_id,
+               (SELECT s.frequency_code FROM claim_submissions s WHERE s.id = r.submission_id) AS "frequency_code!",
+               r.overall_score::float8 AS "overall_score!",
                r.risk_level, r.log_odds_micro, r.component_scores AS "component_scores: Json<ComponentScores>",
                r.risk_factors AS "risk_factors: Json<Vec<RiskFactor>>",
                r.recommendations AS "recommendations: Json<Vec<RecommendationView>>", r.blocking, r.model_version,
                r.rule_set_version, r.input_hash, r.calculated_at
-           FROM risk_scores r JOIN claim_submissions s ON s.id = r.submission_id
-           WHERE r.claim_id = $1 ORDER BY r.id DESC OFFSET $2 LIMIT $3"#,
+           FROM risk_scores r WHERE r.claim_id = $1 ORDER BY r.id DESC OFFSET $2 LIMIT $3"#,
         claim_id,
         skip,
         limit
