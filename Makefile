@@ -17,7 +17,6 @@ test:
 	@sh deploy/setup.sh --prometheus
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo build --locked --bin claimrisk
 	cargo test --locked
 
 ## lint: what a change must pass before it is looked at

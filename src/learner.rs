@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Cache, Entity};
+use crate::cache::Cache;
 use crate::domain::types::Instant;
 use crate::error::Failure;
 use crate::retry::Delays;
@@ -69,8 +69,11 @@ async fn learn(
         let payers = changed_payers(holder, since).await?;
         for part in payers.chunks(50) {
             patterns::refresh(pool, part).await?;
-            let keys: Vec<(Entity, String)> = part.iter().map(|id| (Entity::Pattern, id.to_string())).collect();
-            cache.remove_many(&keys).await;
+            let mut entries = Vec::new();
+            for payer_id in part {
+                entries.extend(patterns::load(pool, *payer_id).await?.as_ref().and_then(patterns::entry));
+            }
+            cache.put_many(entries).await;
         }
         since = Some(now - OVERLAP);
         tokio::select! {

@@ -145,7 +145,7 @@ pub(super) async fn what_if(
 
 /// Scores a claim; `today` counts where the claim does not say when it was sent.
 fn score_claim(state: &ApiState, claim: &Claim, today: Date) -> ScoreView {
-    let facts = Facts { as_of: Some(claim.submitted_at.unwrap_or(today)), ..Facts::default() };
+    let facts = Facts::of(claim, today);
     ScoreView::of(&score(claim, &facts, &state.snapshot, &state.config.levels))
 }
 

@@ -112,7 +112,7 @@ const DOUBTFUL_LIMIT: usize = 100_000;
 /// After a failure Redis is left alone for a moment, so that its time-outs do not add up.
 #[derive(Debug)]
 struct Breaker {
-    closed_until: Option<Instant>,
+    open_until: Option<Instant>,
 }
 
 impl Cache {
@@ -136,7 +136,7 @@ impl Cache {
             ttls: config.cache_ttls,
             schema: format!("{FORMAT}-{}", installation.simple()),
             stats: Stats::new(),
-            breaker: Mutex::new(Breaker { closed_until: None }),
+            breaker: Mutex::new(Breaker { open_until: None }),
             doubtful: Mutex::new(BTreeMap::new()),
         })
     }
@@ -200,21 +200,27 @@ impl Cache {
             }
             answer.ok()
         };
+        let started = Instant::now();
         let answer = tokio::time::timeout(self.timeout, attempt).await.ok().flatten();
-        self.note(answer.is_some());
+        self.note(answer.is_some(), started.elapsed());
         answer
     }
 
-    fn note(&self, success: bool) {
+    /// A failure that took long opens the breaker; one that came at once (nothing listens) costs nothing to try again.
+    fn note(&self, success: bool, took: Duration) {
         let mut breaker = self.breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        breaker.closed_until = if success { None } else { Some(Instant::now() + self.timeout * 4) };
+        if success {
+            breaker.open_until = None;
+        } else if took * 2 >= self.timeout {
+            breaker.open_until = Some(Instant::now() + self.timeout * 4);
+        }
         drop(breaker);
         metrics::dependency_up(Dependency::Redis, success);
     }
 
     fn is_resting(&self) -> bool {
         let breaker = self.breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        breaker.closed_until.is_some_and(|until| Instant::now() < until)
+        breaker.open_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn decode<T: DeserializeOwned>(

@@ -71,9 +71,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     let (snapshot, mut worklist) = (Snapshot::expert(), Worklist::new(arguments.limit));
     read.all(&sources, config, &mut |event, file| {
         let Payload::Claim(claim) = &event.payload else { return false };
-        // The day, as a worker takes it.
-        let as_of = claim.submitted_at.unwrap_or_else(|| event.time.date_naive());
-        let facts = Facts { as_of: Some(as_of), ..Facts::default() };
+        let facts = Facts::of(claim, event.time.date_naive());
         let score = score(claim, &facts, &snapshot, &config.levels);
         worklist.take(&event, claim, &score, file, history.as_ref());
         true

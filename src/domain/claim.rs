@@ -80,6 +80,18 @@ pub struct Payer {
     pub name: Option<String>,
 }
 
+impl Payer {
+    /// What names the payer everywhere: its id, else `name:` and its name in capitals, else `unknown`.
+    pub fn key(&self) -> String {
+        if let Some(id) = self.id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
+            return id.to_owned();
+        }
+        let name = self.name.as_deref().unwrap_or_default();
+        let words: Vec<String> = name.split_whitespace().map(str::to_uppercase).collect();
+        if words.is_empty() { "unknown".to_owned() } else { format!("name:{}", words.join(" ")) }
+    }
+}
+
 /// The insured, or the patient where the patient is a dependent. All of it is patient data.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Subscriber {
@@ -297,4 +309,19 @@ pub fn practice_key<'a>(practice_id: Option<&'a str>, provider: &'a Provider) ->
         .filter(|id| !id.is_empty())
         .or(provider.npi.as_deref().filter(|npi| !npi.is_empty()))
         .or(provider.tax_id.as_deref().filter(|tax| !tax.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payer_is_known_by_id_else_by_name() {
+        let key = |id: Option<&str>, name: Option<&str>| {
+            Payer { id: id.map(str::to_owned), name: name.map(str::to_owned) }.key()
+        };
+        assert_eq!(key(Some(" 60054 "), Some("x")), "60054");
+        assert_eq!(key(Some(""), Some("Example  health Plan")), "name:EXAMPLE HEALTH PLAN");
+        assert_eq!(key(None, None), "unknown");
+    }
 }

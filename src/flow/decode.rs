@@ -62,8 +62,7 @@ pub(super) fn compute(context: &Arc<Context>, events: Vec<(usize, Received)>) ->
 fn compute_one(context: &Context, event: &Event) -> Computed {
     match &event.payload {
         Payload::Claim(claim) => {
-            let as_of = claim.submitted_at.unwrap_or_else(|| event.time.date_naive());
-            let facts = Facts { as_of: Some(as_of), ..Facts::default() };
+            let facts = Facts::of(claim, event.time.date_naive());
             let score = score(claim, &facts, &context.snapshot, &context.config.levels);
             metrics::scored(score.level.as_str());
             Computed::Score(Box::new(score))

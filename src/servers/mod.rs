@@ -7,6 +7,8 @@
 mod http;
 mod postgres;
 mod process;
+
+pub use process::free_ports;
 mod prometheus;
 mod rabbitmq;
 mod redis;

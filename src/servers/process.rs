@@ -345,7 +345,10 @@ const DEFAULT_HIGHEST_PORT: u16 = 32_767;
 ///
 /// They are taken from below the range that the system gives to outgoing connections: a client that keeps trying to
 /// reconnect to a stopped server could otherwise be given the server's own port and connect to itself.
-pub(super) fn free_ports<const PORTS: usize>() -> Result<[u16; PORTS], ServerError> {
+///
+/// # Errors
+/// [`ServerError::NoFreePort`] when none is found.
+pub fn free_ports<const PORTS: usize>() -> Result<[u16; PORTS], ServerError> {
     let highest = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
         .and_then(|range| range.split_whitespace().next()?.parse::<u16>().ok())

@@ -16,7 +16,7 @@ use crate::domain::outcome::Judged;
 use crate::domain::remittance::Remittance;
 use crate::domain::{claim::Claim, score::Score};
 use crate::error::{Cause, Failure};
-use crate::metrics::Settled;
+use crate::metrics::{self, Settled, Stage};
 use crate::wire::{Event, Payload, Reason};
 
 /// An event with what was computed for it, ready to be stored.
@@ -136,7 +136,9 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<BatchRe
         remittances: stored.remittance_ids.clone(),
         acknowledgements: stored.places.iter().filter_map(|place| place.acknowledgement_id).collect(),
     };
+    let started = std::time::Instant::now();
     let mut changes = reconcile::reconcile(pool, &touched).await?;
+    metrics::stage(Stage::Link, started);
     for (applied, place) in stored.applied.iter_mut().zip(&stored.places) {
         complete(applied, place, &changes);
     }

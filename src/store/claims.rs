@@ -9,8 +9,8 @@ use sqlx::PgConnection;
 use super::apply::Item;
 use crate::domain::claim::Claim;
 use crate::domain::link::normalise_control_number;
-use crate::domain::score::Score;
-use crate::domain::types::{Cents, Instant};
+use crate::domain::score::{Score, expected_loss};
+use crate::domain::types::Instant;
 use crate::error::Failure;
 use crate::view::ScoreView;
 use crate::wire::{ClaimData, Reason};
@@ -56,12 +56,6 @@ fn frequency(claim: &Claim) -> &str {
 fn predecessor(claim: &Claim) -> &str {
     let named = claim.payer_claim_control_number.as_ref().map_or("", |number| number.expose());
     if claim.is_replacement() || claim.is_void() { named } else { "" }
-}
-
-/// The money expected to be lost: charge x score, in cents, to the nearest.
-fn expected_loss(claim: &Claim, score: &Score) -> Cents {
-    let product = i128::from(claim.total_charge.get()) * i128::from(score.overall_tenths);
-    Cents::new(i64::try_from((product + 500).div_euclid(1000)).unwrap_or(Cents::MAX))
 }
 
 /// Stores the claims of a batch and notes in each item where it went.
@@ -159,7 +153,7 @@ async fn upsert_claims<'a>(
         &lists,
         &column!(heads, |row| i64::from(row.score.overall_tenths)),
         &column!(heads, |row| row.score.level.as_str()) as _,
-        &column!(heads, |row| expected_loss(row.claim, row.score).get()),
+        &column!(heads, |row| expected_loss(row.claim.total_charge, row.score.overall_tenths).get()),
         &column!(heads, |row| row.version.0),
         &column!(heads, |row| row.version.1) as _,
         &(0..heads.len() as i64).collect::<Vec<_>>(),

@@ -37,16 +37,6 @@ pub struct Refs {
     practices: BTreeMap<String, i64>,
 }
 
-/// The key of a payer: its id, else its name in capitals, else `unknown`.
-pub fn payer_key(payer: &Payer) -> String {
-    if let Some(id) = payer.id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
-        return id.to_owned();
-    }
-    let name = payer.name.as_deref().unwrap_or_default();
-    let words: Vec<String> = name.split_whitespace().map(str::to_uppercase).collect();
-    if words.is_empty() { "unknown".to_owned() } else { format!("name:{}", words.join(" ")) }
-}
-
 /// The key of a provider: its NPI, else its tax id.
 pub fn provider_key(provider: &Provider) -> Option<&str> {
     provider.npi.as_deref().or(provider.tax_id.as_deref()).filter(|key| !key.is_empty())
@@ -55,7 +45,7 @@ pub fn provider_key(provider: &Provider) -> Option<&str> {
 impl Wanted {
     /// Adds a payer.
     pub fn payer(&mut self, payer: &Payer) {
-        self.payers.entry(payer_key(payer)).or_insert_with(|| payer.name.clone());
+        self.payers.entry(payer.key()).or_insert_with(|| payer.name.clone());
     }
 
     /// Adds a provider.
@@ -72,7 +62,7 @@ impl Wanted {
 impl Refs {
     /// The id of a payer.
     pub fn payer(&self, payer: &Payer) -> Option<i64> {
-        self.payers.get(&payer_key(payer)).copied()
+        self.payers.get(&payer.key()).copied()
     }
 
     /// The id of a provider.
@@ -196,19 +186,4 @@ pub async fn find(pool: &PgPool, cache: &Cache, entity: Entity, key: &str) -> Re
         cache.put_many(vec![entry]).await;
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_payer_is_known_by_id_else_by_name() {
-        let payer = |id: Option<&str>, name: Option<&str>| {
-            payer_key(&Payer { id: id.map(str::to_owned), name: name.map(str::to_owned) })
-        };
-        assert_eq!(payer(Some(" 60054 "), Some("x")), "60054");
-        assert_eq!(payer(Some(""), Some("Example  health Plan")), "name:EXAMPLE HEALTH PLAN");
-        assert_eq!(payer(None, None), "unknown");
-    }
 }

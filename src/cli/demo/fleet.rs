@@ -5,7 +5,7 @@
 //! (arguments are readable by every user of the machine), or print a log that is not a worker's.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::cli::load::{HttpClient, get};
 use crate::config::{Config, SETTINGS};
 use crate::error::CommandError;
-use crate::servers::ServerError;
+use crate::servers::{ServerError, free_ports};
 
 /// Arguments: the log file, then the worker's command. Prints the worker's process id, ends with the worker's status.
 const WATCHDOG: &str = r#"
@@ -118,7 +118,7 @@ impl Worker {
         settings: &BTreeMap<&'static str, String>,
     ) -> Result<Self, CommandError> {
         let failed = |error: std::io::Error| CommandError::Failed(format!("{name} could not be started: {error}"));
-        let [http, metrics] = free_addresses().map_err(failed)?;
+        let [http, metrics] = free_ports::<2>()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let log = folder.join(format!("{name}.log"));
         let mut shell = Command::new("/bin/sh")
             .args(["-c", WATCHDOG, "claimrisk-watchdog"])
@@ -307,31 +307,6 @@ pub(in crate::cli) fn peak_memory_kib(process: &str) -> Option<u64> {
 /// person who measures must not change.
 pub(in crate::cli) fn default_settings() -> BTreeMap<&'static str, String> {
     SETTINGS.iter().map(|setting| (setting.env, String::new())).collect()
-}
-
-/// The lowest port that is tried.
-const LOWEST_PORT: u16 = 15_000;
-/// How many are tried from there on: they stay below the ports that the system gives to outgoing connections, of which
-/// one could otherwise take the port between our look and the worker's.
-const PORTS: u16 = 17_000;
-
-/// Two different loopback addresses that nobody listens on now.
-fn free_addresses() -> std::io::Result<[SocketAddr; 2]> {
-    // Held until both are found, so that they differ.
-    let (first, second) = (listen_at_random()?, listen_at_random()?);
-    Ok([first.local_addr()?, second.local_addr()?])
-}
-
-fn listen_at_random() -> std::io::Result<TcpListener> {
-    for _ in 0..200 {
-        // The last bytes of such an id are random.
-        let [.., high, low] = *uuid::Uuid::now_v7().as_bytes();
-        let port = LOWEST_PORT + u16::from_be_bytes([high, low]) % PORTS;
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            return Ok(listener);
-        }
-    }
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use crate::domain::link::{Candidate, Link, RemittanceKey, link, mangled_keys, no
 use crate::domain::outcome::{Adjudicated, LineVerdict, Outcome, Submission, fold, judge};
 use crate::domain::remittance::Remittance;
 use crate::domain::types::{Date, Instant, Phi};
-use crate::store::refs::payer_key;
 use crate::wire::{Event, Payload};
 
 /// Lines with a decision, and those of them that were denied.
@@ -39,7 +38,7 @@ pub(super) struct History {
 impl History {
     /// What the claim's payer did with lines of the claim's procedures, by procedure; none that was never decided.
     pub(super) fn of(&self, claim: &Claim) -> Vec<(String, Count)> {
-        let payer = payer_key(&claim.payer);
+        let payer = claim.payer.key();
         let codes: BTreeSet<&String> = claim.lines.iter().filter_map(|line| line.procedure_code.as_ref()).collect();
         let count = |code: &String| Some((code.clone(), *self.lines.get(&(payer.clone(), code.clone()))?));
         codes.into_iter().filter_map(count).collect()
@@ -136,7 +135,7 @@ impl Gathering {
             submitted_at: claim.submitted_at,
             version_time: time,
         };
-        let entry = (submission, key, payer_key(&claim.payer));
+        let entry = (submission, key, claim.payer.key());
         match same {
             Some(old) if old.0.version_time < time => *old = entry,
             Some(_) => {}
@@ -282,7 +281,7 @@ fn candidate(claim: &Claim, id: i64) -> Candidate {
         claim_id: id,
         patient_control_number: claim.patient_control_number.clone(),
         responsibility: claim.responsibility,
-        payer_key: Some(payer_key(&claim.payer)),
+        payer_key: Some(claim.payer.key()),
         frequency_code: claim.frequency_code.clone(),
         payer_claim_control_number: filled(claim.payer_claim_control_number.as_ref()),
         member_id: filled(claim.subscriber.member_id.as_ref()),
@@ -298,7 +297,7 @@ fn remittance_key(remittance: &Remittance) -> RemittanceKey {
     let last = remittance.lines.iter().filter_map(|line| line.service_to.or(line.service_from)).max();
     RemittanceKey {
         patient_control_number: remittance.patient_control_number.clone(),
-        payer_key: Some(payer_key(&remittance.payer)),
+        payer_key: Some(remittance.payer.key()),
         payer_claim_control_number: filled(remittance.payer_claim_control_number.as_ref()),
         status_code: remittance.status_code.clone(),
         frequency_code: remittance.frequency_code.clone(),

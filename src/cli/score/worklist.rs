@@ -9,9 +9,8 @@ use serde::Serialize;
 
 use super::history::History;
 use crate::domain::claim::Claim;
-use crate::domain::score::{Level, Score};
+use crate::domain::score::{Level, Score, expected_loss};
 use crate::domain::types::{Cents, Instant};
-use crate::store::refs::payer_key;
 use crate::view::{PayerView, ScoreView};
 use crate::wire::Event;
 
@@ -113,7 +112,7 @@ impl Worklist {
         self.rows.push(Row {
             patient_control_number: claim.patient_control_number.expose().clone(),
             practice: claim.practice_key().map(str::to_owned),
-            payer: PayerView { payer_id: payer_key(&claim.payer), name: claim.payer.name.clone() },
+            payer: PayerView { payer_id: claim.payer.key(), name: claim.payer.name.clone() },
             payer_responsibility_sequence: claim.responsibility.code(),
             claim_frequency_code: claim.frequency_code.clone(),
             claim_type: claim.claim_type.as_str(),
@@ -172,12 +171,6 @@ impl Worklist {
         }
         sums
     }
-}
-
-/// Charge x score in cents, to the nearest, as workers store it.
-fn expected_loss(charge: Cents, overall_tenths: u16) -> Cents {
-    let product = i128::from(charge.get()) * i128::from(overall_tenths);
-    Cents::new(i64::try_from((product + 500).div_euclid(1000)).unwrap_or(Cents::MAX))
 }
 
 fn key(claim: &Claim) -> Key {

@@ -83,6 +83,13 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// What is known of a claim that stands alone: the day it was sent, or the day of its event where it does not say.
+    pub fn of(claim: &Claim, event_day: Date) -> Self {
+        Self { as_of: Some(claim.submitted_at.unwrap_or(event_day)), ..Self::default() }
+    }
+}
+
 /// One place where a rule is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -17,6 +17,7 @@ pub use snapshot::{Cell, Snapshot};
 use self::fixed::{band_micro, kappa_ppb, points_tenths, probability, shrink, tenths};
 use super::claim::Claim;
 use super::rules::{Component, Facts, Hit, PayerClass, RULE_SET_VERSION, judge};
+use super::types::Cents;
 
 /// How much attention a claim needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -284,6 +285,12 @@ fn component_sums(contributions: &[Contribution]) -> [i64; 6] {
     Component::ALL.map(|component| {
         contributions.iter().filter(|part| part.component == Some(component)).map(|part| part.micro_log_odds).sum()
     })
+}
+
+/// The money expected to be lost: charge times score, in cents, to the nearest.
+pub fn expected_loss(charge: Cents, overall_tenths: u16) -> Cents {
+    let product = i128::from(charge.get()) * i128::from(overall_tenths);
+    Cents::new(i64::try_from((product + 500).div_euclid(1000)).unwrap_or(Cents::MAX))
 }
 
 /// Millionths of log-odds as tenths of points, 20 whole points doubling the odds: how component sums are shown.
