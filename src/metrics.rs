@@ -98,8 +98,10 @@ const fn histogram(
 const CACHE_GETS: &str = "claimrisk_cache_gets_total";
 const CACHE_GET_SECONDS: &str = "claimrisk_cache_get_duration_seconds";
 const CACHE_WRITES: &str = "claimrisk_cache_write_throughs_total";
-const RECEIVED: &str = "claimrisk_messages_received_total";
-const SETTLED_TOTAL: &str = "claimrisk_messages_settled_total";
+/// Messages taken from a work queue, by event type.
+pub const RECEIVED: &str = "claimrisk_messages_received_total";
+/// Messages settled, by event type and outcome.
+pub const SETTLED_TOTAL: &str = "claimrisk_messages_settled_total";
 const IN_FLIGHT: &str = "claimrisk_messages_in_flight";
 const DEAD_LETTERS: &str = "claimrisk_dead_letters_total";
 const STAGE: &str = "claimrisk_stage_duration_seconds";

@@ -19,6 +19,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::cli::load::{HttpClient, get};
 use crate::config::{Config, SETTINGS};
 use crate::error::CommandError;
+use crate::metrics::{RECEIVED, SETTLED_TOTAL};
 use crate::servers::{ServerError, free_ports};
 
 /// Arguments: the log file, then the worker's command. Prints the worker's process id, ends with the worker's status.
@@ -276,16 +277,14 @@ impl Messages {
     fn read(exposition: &str) -> Self {
         Self {
             received: sum(exposition, RECEIVED, |_| true),
-            settled: sum(exposition, SETTLED, |_| true),
-            not_applied: sum(exposition, SETTLED, |labels| {
+            settled: sum(exposition, SETTLED_TOTAL, |_| true),
+            not_applied: sum(exposition, SETTLED_TOTAL, |labels| {
                 NOT_APPLIED.iter().any(|outcome| labels.contains(&format!("outcome=\"{outcome}\"")))
             }),
         }
     }
 }
 
-const RECEIVED: &str = "claimrisk_messages_received_total";
-const SETTLED: &str = "claimrisk_messages_settled_total";
 const NOT_APPLIED: [&str; 3] = ["retried", "requeued", "dead_lettered"];
 
 /// The sum of a counter over the labels that are wanted, in the text format of Prometheus.
