@@ -5,6 +5,7 @@ DROP INDEX ix_claim_outcomes_claim_id;
 DROP INDEX ix_remittances_unlinked;
 DROP INDEX ix_remittances_updated_at;
 DROP INDEX ix_remittances_claim_id;
+DROP INDEX ix_remittances_ambiguous;
 DROP INDEX ix_remittances_member;
 DROP INDEX ix_remittances_payer_claim_control_number;
 DROP INDEX ix_remittances_control_number_key;

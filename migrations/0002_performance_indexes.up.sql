@@ -34,6 +34,7 @@ CREATE INDEX ix_remittances_control_number_key ON remittances (practice_id, cont
 CREATE INDEX ix_remittances_payer_claim_control_number ON remittances (practice_id, payer_claim_control_number)
     WHERE payer_claim_control_number <> '';
 CREATE INDEX ix_remittances_member ON remittances (practice_id, member_id, service_date) WHERE member_id IS NOT NULL;
+CREATE INDEX ix_remittances_ambiguous ON remittances (practice_id) WHERE link_state = 'ambiguous';
 CREATE INDEX ix_remittances_claim_id ON remittances (claim_id) WHERE claim_id IS NOT NULL;
 -- The learner looks for what changed.
 CREATE INDEX ix_remittances_updated_at ON remittances (updated_at);

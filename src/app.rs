@@ -93,8 +93,9 @@ async fn serve(parts: Parts, roles: &BTreeSet<Role>) -> Result<(), CommandError>
     let mut background: JoinSet<()> = JoinSet::new();
     start_listeners(&parts, roles, &stop, &mut serving).await?;
     start_background(&parts, &background_stop, &mut background);
-    let publisher = Arc::new(Publisher::new(parts.config.amqp_url.clone(), "publisher"));
-    start_consumers(&parts, roles, &publisher, &stop, &mut serving);
+    let publishers =
+        ["copies", "announcements"].map(|name| Arc::new(Publisher::new(parts.config.amqp_url.clone(), name)));
+    start_consumers(&parts, roles, &publishers, &stop, &mut serving);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), model = parts.snapshot.version(), "worker is up");
 
     let ended = tokio::select! {
@@ -108,11 +109,18 @@ async fn serve(parts: Parts, roles: &BTreeSet<Role>) -> Result<(), CommandError>
         drained = drained => drained.is_ok(),
         signal = until_signal() => { tracing::warn!(signal, "told to stop twice; not waiting any longer"); false }
     };
-    publisher.close().await;
+    let farewell = async {
+        for publisher in &publishers {
+            publisher.close().await;
+        }
+    };
+    if tokio::time::timeout(FAREWELL_LIMIT, farewell).await.is_err() {
+        tracing::debug!("the broker did not say goodbye");
+    }
     background_stop.cancel();
     background.shutdown().await;
-    if let Err(error) = parts.cache.stats.flush(&parts.pool).await {
-        tracing::warn!(error = %crate::error::Failure::from(error), "the last cache statistics were not stored");
+    if !matches!(tokio::time::timeout(FAREWELL_LIMIT, parts.cache.stats.flush(&parts.pool)).await, Ok(Ok(()))) {
+        tracing::warn!("the last cache statistics were not stored");
     }
     match (ended, in_time) {
         (Some(task), _) => Err(CommandError::Failed(format!("{task} ended by itself"))),
@@ -120,6 +128,9 @@ async fn serve(parts: Parts, roles: &BTreeSet<Role>) -> Result<(), CommandError>
         (None, true) => Ok(()),
     }
 }
+
+/// How long a server may take to answer when all is done.
+const FAREWELL_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Waits for SIGTERM or SIGINT.
 async fn until_signal() -> &'static str {
@@ -194,15 +205,17 @@ fn start_background(parts: &Parts, stop: &CancellationToken, background: &mut Jo
 fn start_consumers(
     parts: &Parts,
     roles: &BTreeSet<Role>,
-    publisher: &Arc<Publisher>,
+    publishers: &[Arc<Publisher>; 2],
     stop: &CancellationToken,
     serving: &mut JoinSet<&'static str>,
 ) {
+    let [copies, announcements] = publishers;
     let context = Arc::new(Context {
         config: Arc::clone(&parts.config),
         pool: parts.pool.clone(),
         cache: Arc::clone(&parts.cache),
-        publisher: Arc::clone(publisher),
+        copies: Arc::clone(copies),
+        announcements: Arc::clone(announcements),
         snapshot: Arc::clone(&parts.snapshot),
         connected: parts.connected.clone(),
     });

@@ -129,12 +129,15 @@ pub struct Publisher {
     url: SecretUrl,
     name: String,
     link: Mutex<Option<(Connection, Channel)>>,
+    /// Held by the call that publishes: the client library gives a returned message to whichever confirm comes next, so
+    /// confirms of two calls must never mix.
+    turn: Mutex<()>,
 }
 
 impl Publisher {
     /// Prepares a publisher; connects on first use.
     pub fn new(url: SecretUrl, name: impl Into<String>) -> Self {
-        Self { url, name: name.into(), link: Mutex::new(None) }
+        Self { url, name: name.into(), link: Mutex::new(None), turn: Mutex::new(()) }
     }
 
     async fn channel(&self) -> Result<Channel, lapin::Error> {
@@ -166,11 +169,15 @@ impl Publisher {
         if messages.is_empty() {
             return Vec::new();
         }
-        let attempt = tokio::time::timeout(CONFIRM_LIMIT, self.publish_all(messages));
-        let answers = match attempt.await {
+        let _turn = self.turn.lock().await;
+        let answers = match tokio::time::timeout(CONFIRM_LIMIT, self.publish_all(messages)).await {
             Ok(answers) => answers,
             Err(_) => Err("no confirm in time".to_owned()),
         };
+        if answers.is_err() {
+            // Confirms and returns still under way belong to this call: the next one gets a channel of its own.
+            *self.link.lock().await = None;
+        }
         answers.unwrap_or_else(|why| messages.iter().map(|_| Err(PublishError::Unknown(why.clone()))).collect())
     }
 
@@ -196,6 +203,7 @@ impl Publisher {
                 Err(error) => Err(PublishError::Unknown(describe(&error))),
             });
         }
+        distrust_neighbours(&mut answers);
         Ok(answers)
     }
 
@@ -213,6 +221,15 @@ impl Publisher {
             && let Err(error) = connection.close(200, "done".into()).await
         {
             tracing::debug!(error = describe(&error), "publishing connection was gone already");
+        }
+    }
+}
+
+/// When one message came back, it cannot be told for certain which: none that was sent along counts as taken.
+fn distrust_neighbours(answers: &mut [Result<(), PublishError>]) {
+    if answers.contains(&Err(PublishError::Unroutable)) {
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = Err(PublishError::Unknown("a message sent along came back".to_owned()));
         }
     }
 }

@@ -46,7 +46,7 @@ pub const SETTINGS: &[Setting] = &[
         "api_tokens_file",
         "CLAIMRISK_API_TOKENS_FILE",
         "",
-        "bearer tokens; without it the API binds to loopback only",
+        "bearer tokens; not asked for by this release, so it must stay unset",
     ),
     plain("log", "CLAIMRISK_LOG", "info", "log filter, such as info or claimrisk=debug"),
     plain("batch_messages", "CLAIMRISK_BATCH_MESSAGES", "500", "events worked on together, at the most"),
@@ -319,12 +319,19 @@ impl Config {
                 self.prefetch_messages, self.batch.messages
             )));
         }
-        if !self.http_addr.ip().is_loopback() && self.api_tokens_file.is_none() {
+        // A file of tokens that nothing asks for would look like protection.
+        if self.api_tokens_file.is_some() {
             return Err(CommandError::Config(
-                "http_addr is not a loopback address and api_tokens_file is not set: anyone could read claims; \
-                 set CLAIMRISK_API_TOKENS_FILE or bind to 127.0.0.1"
+                "api_tokens_file is set, but this release does not ask for tokens yet; unset it, keep the API on a \
+                 loopback address and put a proxy that authenticates in front of it"
                     .to_owned(),
             ));
+        }
+        if !self.http_addr.ip().is_loopback() {
+            return Err(CommandError::Config(format!(
+                "http_addr = {} is not a loopback address: without tokens anyone could read claims; use 127.0.0.1",
+                self.http_addr
+            )));
         }
         Ok(())
     }
@@ -409,7 +416,8 @@ mod tests {
     #[test]
     fn the_api_without_tokens_binds_to_loopback_only() {
         assert!(with(&[("http_addr", "0.0.0.0:8000")]).is_err());
-        assert!(with(&[("http_addr", "0.0.0.0:8000"), ("api_tokens_file", "tokens")]).is_ok());
+        assert!(with(&[("http_addr", "0.0.0.0:8000"), ("api_tokens_file", "tokens")]).is_err());
+        assert!(with(&[("http_addr", "[::1]:8000")]).is_ok());
     }
 
     #[test]

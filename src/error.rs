@@ -55,20 +55,17 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// Classes as in the PostgreSQL manual, appendix A.
+/// Classes as in the PostgreSQL manual, appendix A. Only what a value can cause is the event's own fault; everything else
+/// (server away, read-only standby, missing rights, no disk) would fail any event and must not send one to the dead letters.
 fn by_sqlstate(code: &str) -> Failure {
     let what = format!("sqlstate {code}");
     match code.get(..2) {
-        // Connection lost, server starting or stopping.
-        Some("08") => Failure::Transient(Cause::DatabaseAway, what),
-        Some("57") if code != "57014" => Failure::Transient(Cause::DatabaseAway, what),
-        // Out of disk, memory or connections: nothing to do with this event.
-        Some("53" | "58") => Failure::Transient(Cause::DatabaseAway, what),
-        // Authorisation changed under us.
-        Some("28") => Failure::Transient(Cause::DatabaseAway, what),
         // Deadlock, serialisation, lock not available, statement cancelled by its time limit.
-        Some("40" | "55" | "57") => Failure::Transient(Cause::DatabaseBusy, what),
-        _ => Failure::Permanent(Reason::Internal, what),
+        Some("40" | "55") => Failure::Transient(Cause::DatabaseBusy, what),
+        Some("57") if code == "57014" => Failure::Transient(Cause::DatabaseBusy, what),
+        // Cardinality, data, integrity, program limits.
+        Some("21" | "22" | "23" | "54") => Failure::Permanent(Reason::Internal, what),
+        _ => Failure::Transient(Cause::DatabaseAway, what),
     }
 }
 
@@ -144,5 +141,24 @@ impl From<lapin::Error> for CommandError {
 impl From<std::io::Error> for CommandError {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_value_can_cause_is_the_events_own_fault() {
+        for code in ["22003", "23505", "21000", "54000"] {
+            assert!(matches!(by_sqlstate(code), Failure::Permanent(..)), "{code}");
+        }
+        for code in ["40P01", "55P03", "57014"] {
+            assert!(matches!(by_sqlstate(code), Failure::Transient(Cause::DatabaseBusy, _)), "{code}");
+        }
+        // A standby after a failover, a server that stops, a revoked right, a full disk.
+        for code in ["25006", "57P01", "42501", "53100", "08006", "XX000"] {
+            assert!(matches!(by_sqlstate(code), Failure::Transient(Cause::DatabaseAway, _)), "{code}");
+        }
     }
 }

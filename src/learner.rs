@@ -25,11 +25,8 @@ const OVERLAP: Duration = Duration::from_secs(30);
 pub async fn run(pool: &PgPool, cache: &Cache, stop: &CancellationToken) {
     let mut delays = Delays::reconnect();
     while !stop.is_cancelled() {
-        let turn = tokio::select! {
-            () = stop.cancelled() => return,
-            turn = while_active(pool, cache, stop) => turn,
-        };
-        if let Err(failure) = turn {
+        // Never cancelled from here: a cancelled transaction would poison the pool. It looks at `stop` by itself.
+        if let Err(failure) = while_active(pool, cache, stop).await {
             tracing::debug!(error = %failure, "the learner tries again");
         }
         tokio::select! {
@@ -49,7 +46,10 @@ async fn while_active(pool: &PgPool, cache: &Cache, stop: &CancellationToken) ->
         tracing::info!("this process is the active learner");
         learn(pool, cache, &mut holder, stop).await
     } else {
-        tokio::time::sleep(PERIOD).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(PERIOD) => {}
+        }
         Ok(())
     };
     holder.close().await?;
@@ -67,13 +67,14 @@ async fn learn(
         // Through the session that holds the lock: when it is gone, so is the right to learn.
         let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut *holder).await?;
         let payers = changed_payers(holder, since).await?;
-        for part in payers.chunks(50) {
-            patterns::refresh(pool, part).await?;
-            let mut entries = Vec::new();
-            for payer_id in part {
-                entries.extend(patterns::load(pool, *payer_id).await?.as_ref().and_then(patterns::entry));
+        for payer_id in payers {
+            if stop.is_cancelled() {
+                return Ok(());
             }
-            cache.put_many(entries).await;
+            if let Err(error) = count_anew(pool, cache, payer_id).await {
+                // The others must not wait for this one.
+                tracing::warn!(payer_id, error = %Failure::from(error), "the denials of a payer were not counted");
+            }
         }
         since = Some(now - OVERLAP);
         tokio::select! {
@@ -81,6 +82,13 @@ async fn learn(
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
+}
+
+async fn count_anew(pool: &PgPool, cache: &Cache, payer_id: i64) -> Result<(), sqlx::Error> {
+    patterns::refresh(pool, &[payer_id]).await?;
+    let entry = patterns::load(pool, payer_id).await?.as_ref().and_then(patterns::entry);
+    cache.put_many(entry.into_iter().collect()).await;
+    Ok(())
 }
 
 /// Payers with remittances that changed since then; at the start all whose counts are older than their remittances.

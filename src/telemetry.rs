@@ -19,6 +19,9 @@ use crate::metrics::{CATALOGUE, Kind};
 pub fn init_logs(filter: &str) -> Result<(), CommandError> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| CommandError::Config(format!("CLAIMRISK_LOG: {error}; try `info` or `claimrisk=debug`")))?;
+    // The client library logs returned messages with their bodies: its own words are never let through.
+    let silence = "lapin=off".parse().map_err(|_| CommandError::Config("CLAIMRISK_LOG: not understood".to_owned()))?;
+    let filter = filter.add_directive(silence);
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second subscriber in one process (tests) keeps the first.
     let installed = if std::io::stderr().is_terminal() {

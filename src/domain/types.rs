@@ -131,7 +131,7 @@ impl fmt::Debug for Cents {
 impl Add for Cents {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
+        Self::new(self.0.saturating_add(other.0))
     }
 }
 
@@ -144,7 +144,7 @@ impl AddAssign for Cents {
 impl Sub for Cents {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
+        Self::new(self.0.saturating_sub(other.0))
     }
 }
 
@@ -288,6 +288,13 @@ mod tests {
         ] {
             assert_eq!(Cents::parse(text), Err(why), "{text}");
         }
+    }
+
+    #[test]
+    fn sums_stay_within_what_can_be_stored() {
+        let most = Cents::new(Cents::MAX);
+        assert_eq!([most, most].into_iter().sum::<Cents>(), most);
+        assert_eq!(-most - most, -most);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Must never: parse a body before its size is checked, or keep a wire structure beyond this file.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Context;
 use super::delivery::Delivery;
@@ -11,24 +11,39 @@ use crate::domain::outcome::judge;
 use crate::domain::rules::Facts;
 use crate::domain::score::score;
 use crate::domain::types::Instant;
-use crate::metrics;
+use crate::metrics::{self, Stage};
 use crate::store::apply::{Computed, Work};
 use crate::wire::{self, Event, Payload, Reason, Rejection};
 
-/// An event with the time of its publishing, or why there is none.
-pub type Decoded = Result<Received, Rejection>;
+/// An event with what was computed of it, or why there is none.
+pub type Decoded = Result<Work, Rejection>;
+
+/// Reads one delivery and computes what can be without the database. Should either panic on it, the event is refused
+/// like any other bad one: a panic must not take the batch, and later its neighbours' delivery counts, with it.
+pub(super) fn decode_and_compute(context: &Context, delivery: &Delivery) -> Decoded {
+    let guarded = AssertUnwindSafe(|| {
+        let Received { event, published } = decode(&context.config, delivery)?;
+        let started = std::time::Instant::now();
+        let computed = compute(context, &event);
+        metrics::stage(Stage::Score, started);
+        Ok(Work { event, computed, published })
+    });
+    catch_unwind(guarded).unwrap_or_else(|_| {
+        let detail = "the program failed on this event; keep it and report it";
+        Err(Rejection::of(Reason::Internal, detail, &[], &delivery.meta()))
+    })
+}
 
 /// A readable event.
 #[derive(Debug)]
-pub struct Received {
-    /// The event.
-    pub event: Event,
+struct Received {
+    event: Event,
     /// When it was published, in milliseconds, where a header tells (brokers since 3.12 and our own publisher set it).
-    pub published: Option<Instant>,
+    published: Option<Instant>,
 }
 
 /// Reads one delivery.
-pub fn decode(config: &Config, delivery: &Delivery) -> Decoded {
+fn decode(config: &Config, delivery: &Delivery) -> Result<Received, Rejection> {
     let meta = delivery.meta();
     let size = delivery.body.len();
     if size > config.max_event_bytes {
@@ -48,18 +63,8 @@ pub fn decode(config: &Config, delivery: &Delivery) -> Decoded {
     Ok(Received { event, published: millis.and_then(chrono::DateTime::from_timestamp_millis) })
 }
 
-/// Scores claims and judges remittances; each event keeps its place in the batch.
-pub(super) fn compute(context: &Arc<Context>, events: Vec<(usize, Received)>) -> Vec<(usize, Work)> {
-    events
-        .into_iter()
-        .map(|(place, Received { event, published })| {
-            let computed = compute_one(context, &event);
-            (place, Work { event, computed, published })
-        })
-        .collect()
-}
-
-fn compute_one(context: &Context, event: &Event) -> Computed {
+/// Scores claims and judges remittances.
+fn compute(context: &Context, event: &Event) -> Computed {
     match &event.payload {
         Payload::Claim(claim) => {
             let facts = Facts::of(claim, event.time.date_naive());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Acker, Channel, Connection, Consumer};
 use tokio_util::sync::CancellationToken;
 
@@ -218,19 +218,31 @@ impl Alive {
 /// Consumes a queue until told to stop, connecting anew whenever the connection or the channel is lost.
 pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &CancellationToken) {
     let mut delays = Delays::reconnect();
+    // The first deliveries of an epoch are taken one by one: what ended the last epoch may be among them, and the broker
+    // counts a lost channel against every delivery that is under way.
+    let mut cautious = true;
     while !stop.is_cancelled() {
-        match open(context, queue).await {
+        until_database_answers(context, stop).await;
+        match open(context, queue, cautious).await {
             Ok((connection, channel, consumer)) => {
                 tracing::info!(queue = queue.name(), "consuming");
                 context.connected.set(queue, true);
                 delays.reset();
-                epoch(context, queue, &channel, consumer, stop).await;
-                context.connected.set(queue, false);
+                let end = epoch(context, queue, &channel, consumer, cautious, stop).await;
+                cautious = end != EpochEnd::Trusted;
+                context.connected.set(queue, !stop.is_cancelled() && end == EpochEnd::Trusted);
                 if let Err(error) = connection.close(200, "done".into()).await {
                     tracing::debug!(error = describe(&error), "connection was gone already");
                 }
             }
-            Err(error) => tracing::warn!(queue = queue.name(), error = describe(&error), "cannot consume yet"),
+            Err(error) => {
+                cautious = true;
+                context.connected.set(queue, false);
+                tracing::warn!(queue = queue.name(), error = describe(&error), "cannot consume yet");
+            }
+        }
+        if !cautious {
+            continue;
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -239,11 +251,44 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
     }
 }
 
-async fn open(context: &Context, queue: Queue) -> Result<(Connection, Channel, Consumer), lapin::Error> {
+/// Waits until PostgreSQL answers: to take deliveries before would only count against them.
+async fn until_database_answers(context: &Context, stop: &CancellationToken) {
+    let mut delays = Delays::reconnect();
+    while !stop.is_cancelled() {
+        let pool = context.pool.clone();
+        // A task of its own, so that no statement is cancelled in the pool.
+        let asked = tokio::spawn(async move { sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&pool).await });
+        let answer = tokio::time::timeout(context.config.database_timeout, asked).await;
+        let up = matches!(answer, Ok(Ok(Ok(_))));
+        metrics::dependency_up(Dependency::Postgres, up);
+        if up {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(delays.next_delay()) => {}
+        }
+    }
+}
+
+/// How an epoch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EpochEnd {
+    /// The channel is lost, or told to stop.
+    Over,
+    /// A cautious epoch went well: the next one may take whole batches.
+    Trusted,
+}
+
+async fn open(
+    context: &Context,
+    queue: Queue,
+    cautious: bool,
+) -> Result<(Connection, Channel, Consumer), lapin::Error> {
     let connection = connect(&context.config.amqp_url, queue.name()).await?;
     let channel = connection.create_channel().await?;
     // Interchanges are large: one at a time bounds the memory they take.
-    let prefetch = if queue == Queue::X12 { 1 } else { context.config.prefetch_messages };
+    let prefetch = if queue == Queue::X12 || cautious { 1 } else { context.config.prefetch_messages };
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let consumer = channel
         .basic_consume(queue.name().into(), "claimrisk".into(), BasicConsumeOptions::default(), FieldTable::default())
@@ -252,29 +297,45 @@ async fn open(context: &Context, queue: Queue) -> Result<(Connection, Channel, C
 }
 
 /// Works on what one channel delivers, one batch at a time, until the channel is lost or told to stop.
-async fn epoch(context: &Arc<Context>, queue: Queue, channel: &Channel, consumer: Consumer, stop: &CancellationToken) {
+async fn epoch(
+    context: &Arc<Context>,
+    queue: Queue,
+    channel: &Channel,
+    consumer: Consumer,
+    cautious: bool,
+    stop: &CancellationToken,
+) -> EpochEnd {
     let tag = consumer.tag();
     let mut stream = consumer.map(|delivery| delivery.map(Delivery::take));
     let alive = Alive { stop: stop.clone(), channel: channel.clone() };
     let mut held = None;
     loop {
         let (batch, ended) = batch::next(&mut stream, &context.config.batch, &mut held, stop).await;
-        if !batch.is_empty() && !work(context, queue, batch, &alive).await {
-            break;
+        let (taken, suspects) = (batch.len(), batch.iter().any(Weighed::alone));
+        if taken > 0 && !work(context, queue, batch, &alive).await {
+            return EpochEnd::Over;
+        }
+        if cautious && queue != Queue::X12 && taken > 0 && !suspects && ended == Ended::No {
+            cancel(channel, tag).await;
+            return EpochEnd::Trusted;
         }
         match ended {
             Ended::No => {}
             Ended::Stream => {
                 tracing::warn!(queue = queue.name(), "the broker ended the deliveries; connecting anew");
-                break;
+                return EpochEnd::Over;
             }
             Ended::Stopped => {
-                if let Err(error) = channel.basic_cancel(tag, BasicCancelOptions::default()).await {
-                    tracing::debug!(error = describe(&error), "consumer was gone already");
-                }
-                break;
+                cancel(channel, tag).await;
+                return EpochEnd::Over;
             }
         }
+    }
+}
+
+async fn cancel(channel: &Channel, tag: ShortString) {
+    if let Err(error) = channel.basic_cancel(tag, BasicCancelOptions::default()).await {
+        tracing::debug!(error = describe(&error), "consumer was gone already");
     }
 }
 

@@ -36,8 +36,10 @@ pub struct Context {
     pub pool: PgPool,
     /// The cache.
     pub cache: Arc<Cache>,
-    /// The way out: scores, receipts, retries, dead letters.
-    pub publisher: Arc<Publisher>,
+    /// Retries, dead letters and split events: a delivery waits for their confirms.
+    pub copies: Arc<Publisher>,
+    /// Scores and receipts, on a channel of their own: no delivery waits for them.
+    pub announcements: Arc<Publisher>,
     /// The model.
     pub snapshot: Arc<Snapshot>,
     /// Whether the consumers are connected, for readiness.
@@ -66,14 +68,11 @@ pub async fn run(context: Arc<Context>, queue: Queue, stop: CancellationToken) {
 pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], alive: &Alive) -> Vec<Verdict> {
     metrics::batch(deliveries.len());
     let started = Instant::now();
-    let decoded: Vec<Decoded> = deliveries.iter().map(|delivery| decode::decode(&context.config, delivery)).collect();
+    let decoded: Vec<Decoded> =
+        deliveries.iter().map(|delivery| decode::decode_and_compute(context, delivery)).collect();
     metrics::stage(Stage::Decode, started);
 
-    let (mut verdicts, events) = set_refused_apart(decoded);
-    let started = Instant::now();
-    let work = decode::compute(context, events);
-    metrics::stage(Stage::Score, started);
-
+    let (mut verdicts, work) = set_refused_apart(decoded);
     let persisted = persist::persist(context, work, alive).await;
     let started = Instant::now();
     outbound::write_cache(context, &persisted.result).await;
@@ -90,14 +89,14 @@ pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], ali
 }
 
 /// Splits a decoded batch: refused ones have their verdict, events go on with their place in the batch.
-fn set_refused_apart(decoded: Vec<Decoded>) -> (Vec<Option<Verdict>>, Vec<(usize, decode::Received)>) {
+fn set_refused_apart(decoded: Vec<Decoded>) -> (Vec<Option<Verdict>>, Vec<(usize, Work)>) {
     let mut verdicts = Vec::with_capacity(decoded.len());
     let mut events = Vec::with_capacity(decoded.len());
     for (place, decoded) in decoded.into_iter().enumerate() {
         match decoded {
-            Ok(event) => {
+            Ok(work) => {
                 verdicts.push(None);
-                events.push((place, event));
+                events.push((place, work));
             }
             Err(rejection) => verdicts.push(Some(Verdict::Dead(rejection))),
         }

@@ -61,7 +61,12 @@ pub(super) async fn announce(context: &Context, persisted: &Persisted) {
             messages.push(scored(&work.event, *claim_id, score));
         }
     }
-    match tokio::time::timeout(ANNOUNCE_LIMIT, context.publisher.publish(&messages)).await {
+    send(context, &messages).await;
+}
+
+/// Publishes announcements within a time limit; what is not taken is told in the log.
+pub(super) async fn send(context: &Context, messages: &[Outgoing]) {
+    match tokio::time::timeout(ANNOUNCE_LIMIT, context.announcements.publish(messages)).await {
         Ok(answers) => {
             let lost = answers.iter().filter(|answer| answer.is_err()).count();
             if lost > 0 {

@@ -47,6 +47,18 @@ pub(super) async fn persist(context: &Arc<Context>, work: Vec<(usize, Work)>, al
             Part::Failed(failure) if part.len() == 1 => {
                 outcomes[part.start] = Some(Err(give_up(&work[part.start], failure)));
             }
+            Part::Failed(Failure::Transient(cause, what)) => {
+                // Nobody's fault in particular: all go round through the delayed queue.
+                tracing::warn!(
+                    events = part.len(),
+                    ?cause,
+                    what,
+                    "the database stays busy; the events are tried later"
+                );
+                for at in part {
+                    outcomes[at] = Some(Err(Verdict::Retry));
+                }
+            }
             Part::Failed(failure) => {
                 tracing::warn!(events = part.len(), error = %failure, "a batch failed; narrowing it down");
                 let middle = part.start + part.len() / 2;

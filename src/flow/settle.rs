@@ -49,19 +49,9 @@ async fn send_copies(context: &Context, deliveries: &[Delivery], verdicts: Vec<V
             Verdict::Done(_) | Verdict::HandBack => {}
         }
     }
-    let mut answers = context.publisher.publish(&copies).await.into_iter();
-    let receipts: Vec<Outgoing> = verdicts
-        .iter()
-        .filter_map(|verdict| match verdict {
-            Verdict::Dead(rejection) => outbound::refused(rejection),
-            _ => None,
-        })
-        .collect();
-    let lost = context.publisher.publish(&receipts).await.iter().filter(|answer| answer.is_err()).count();
-    if lost > 0 {
-        tracing::warn!(lost, "receipts of refused events were not taken");
-    }
-    verdicts
+    let mut answers = context.copies.publish(&copies).await.into_iter();
+    let mut receipts = Vec::new();
+    let exits = verdicts
         .into_iter()
         .map(|verdict| match verdict {
             Verdict::Done(outcome) => Exit::Acknowledge(outcome),
@@ -72,11 +62,14 @@ async fn send_copies(context: &Context, deliveries: &[Delivery], verdicts: Vec<V
                 if let Exit::Acknowledge(_) = exit {
                     metrics::dead_lettered(rejection.reason);
                     tracing::warn!(reason = rejection.reason.as_str(), detail = rejection.detail, "dead-lettered");
+                    receipts.extend(outbound::refused(&rejection));
                 }
                 exit
             }
         })
-        .collect()
+        .collect();
+    outbound::send(context, &receipts).await;
+    exits
 }
 
 fn exit_after(answer: Option<Result<(), crate::broker::PublishError>>, outcome: Settled) -> Exit {

@@ -9,6 +9,7 @@ use super::{Context, Verdict, settle};
 use crate::broker::{Outgoing, PublishError};
 use crate::domain::x12::{Item, Note, Reader, Severity, Summary};
 use crate::metrics::Settled;
+use crate::retry::Delays;
 use crate::topology;
 use crate::wire::{Event, EventType, Payload, Reason, Rejection, x12_event};
 
@@ -53,12 +54,12 @@ pub fn message_of(event: &Event) -> Outgoing {
 pub(super) async fn split(context: &Context, deliveries: Vec<Delivery>, alive: &Alive) -> bool {
     let mut verdicts = Vec::with_capacity(deliveries.len());
     for delivery in &deliveries {
-        verdicts.push(split_one(context, delivery).await);
+        verdicts.push(split_one(context, delivery, alive).await);
     }
     settle::settle(context, deliveries, verdicts, alive).await
 }
 
-async fn split_one(context: &Context, delivery: &Delivery) -> Verdict {
+async fn split_one(context: &Context, delivery: &Delivery, alive: &Alive) -> Verdict {
     if delivery.earlier_deliveries() >= context.config.delivery_attempts {
         let detail = format!("given up after {} deliveries", delivery.earlier_deliveries());
         return Verdict::Dead(rejection(delivery, Reason::DeliveryLimit, detail));
@@ -68,13 +69,13 @@ async fn split_one(context: &Context, delivery: &Delivery) -> Verdict {
     for piece in delivery.body.chunks(PIECE) {
         reader.push(piece, &mut |item| sort(item, &mut events, &mut notes));
         if events.len() >= context.config.batch.messages
-            && let Err(error) = publish(context, &mut events).await
+            && let Err(error) = publish(context, &mut events, alive).await
         {
             return not_published(&error);
         }
     }
     let summary = reader.finish(&mut |item| sort(item, &mut events, &mut notes));
-    if let Err(error) = publish(context, &mut events).await {
+    if let Err(error) = publish(context, &mut events, alive).await {
         return not_published(&error);
     }
     report(delivery, &summary, &notes)
@@ -88,10 +89,23 @@ fn sort(item: Item, events: &mut Vec<Event>, notes: &mut Vec<Note>) {
     }
 }
 
-async fn publish(context: &Context, events: &mut Vec<Event>) -> Result<(), PublishError> {
+/// Publishes events, again and again while the broker does not confirm (an alarm may last); an event published twice is a
+/// duplicate. Only a refusal, or the end of the epoch, gives up.
+async fn publish(context: &Context, events: &mut Vec<Event>, alive: &Alive) -> Result<(), PublishError> {
     let messages: Vec<Outgoing> = events.drain(..).map(|event| message_of(&event)).collect();
     for part in messages.chunks(context.config.batch.messages) {
-        context.publisher.publish(part).await.into_iter().collect::<Result<(), _>>()?;
+        let mut delays = Delays::reconnect();
+        loop {
+            let answers: Result<(), PublishError> = context.copies.publish(part).await.into_iter().collect();
+            match answers {
+                Err(PublishError::Unknown(why)) if !alive.is_over() => {
+                    tracing::warn!(why, "events of an interchange are not confirmed yet");
+                    alive.pause(delays.next_delay()).await;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::claims::{UNIT_SEPARATOR, column};
 use super::reconcile::{Changes, forms_of};
 use crate::domain::claim::Responsibility;
-use crate::domain::link::{Candidate, Link, RemittanceKey};
+use crate::domain::link::{Candidate, Link, RemittanceKey, mangled_match};
 use crate::domain::types::{Cents, Phi};
 use crate::error::Failure;
 
@@ -49,10 +49,13 @@ pub(super) async fn reachable(
     // A remittance with the same payer claim number lends its control number to its siblings.
     let siblings = sqlx::query_scalar!(
         "SELECT other.id FROM remittances r
-         JOIN remittances other ON other.practice_id = r.practice_id
+         JOIN remittances other ON other.practice_id = r.practice_id AND other.payer_id = r.payer_id
               AND other.payer_claim_control_number = r.payer_claim_control_number
-         WHERE r.id = ANY($1) AND r.payer_claim_control_number <> '' AND other.payer_claim_control_number <> ''
-           AND other.patient_control_number <> r.patient_control_number",
+         WHERE r.id = ANY($1) AND length(r.payer_claim_control_number) >= 4 AND other.payer_claim_control_number <> ''
+           AND other.patient_control_number <> r.patient_control_number
+           -- One whose own number names a claim needs no sibling.
+           AND NOT EXISTS (SELECT FROM claims x WHERE x.practice_id = other.practice_id
+                           AND x.patient_control_number = other.patient_control_number)",
         remittances
     )
     .fetch_all(connection)
@@ -85,10 +88,15 @@ async fn from_claims(connection: &mut PgConnection, claims: &[i64]) -> Result<Ve
                 AND r.member_id = c.member_id AND r.service_date = c.service_date
            UNION SELECT other.id FROM c JOIN remittances r ON r.practice_id = c.practice_id
                 AND r.patient_control_number = c.patient_control_number
-                JOIN remittances other ON other.practice_id = r.practice_id
+                JOIN remittances other ON other.practice_id = r.practice_id AND other.payer_id = r.payer_id
                 AND other.payer_claim_control_number = r.payer_claim_control_number
-                WHERE r.payer_claim_control_number <> '' AND other.payer_claim_control_number <> ''
-           UNION SELECT r.id FROM remittances r WHERE r.claim_id = ANY($1)"#,
+                WHERE length(r.payer_claim_control_number) >= 4 AND other.payer_claim_control_number <> ''
+                AND NOT EXISTS (SELECT FROM claims x WHERE x.practice_id = other.practice_id
+                                AND x.patient_control_number = other.patient_control_number)
+           UNION SELECT r.id FROM remittances r WHERE r.claim_id = ANY($1)
+           -- A claim that changed may have been what made a remittance ambiguous, by keys it no longer has.
+           UNION SELECT r.id FROM c JOIN remittances r ON r.practice_id = c.practice_id AND r.link_state = 'ambiguous'
+                WHERE c.revision > 1"#,
         claims,
         &column!(forms, |form| form.0),
         &column!(forms, |form| form.1.clone())
@@ -147,7 +155,7 @@ pub(super) async fn candidates(
         return Ok(BTreeMap::new());
     }
     let ids: Vec<i64> = remittances.iter().map(|row| row.id).collect();
-    let mut pairs: Vec<(i64, i64, bool)> = sqlx::query!(
+    let mut pairs: Vec<Pair> = sqlx::query!(
         "SELECT r.id, c.id AS claim_id FROM remittances r
          JOIN claims c ON c.practice_id = r.practice_id AND c.patient_control_number = r.patient_control_number
          WHERE r.id = ANY($1)",
@@ -156,57 +164,94 @@ pub(super) async fn candidates(
     .fetch_all(&mut *connection)
     .await?
     .into_iter()
-    .map(|row| (row.id, row.claim_id, false))
+    .map(|row| Pair { remittance_id: row.id, claim_id: row.claim_id, sibling: false, by_number_only: false })
     .collect();
-    let exact: BTreeSet<i64> = pairs.iter().map(|pair| pair.0).collect();
+    let exact: BTreeSet<i64> = pairs.iter().map(|pair| pair.remittance_id).collect();
     let rest: Vec<i64> = ids.into_iter().filter(|id| !exact.contains(id)).collect();
     if !rest.is_empty() {
         pairs.extend(lower_rungs(connection, &rest).await?);
     }
-    describe(connection, &pairs).await
+    let mut described = describe(connection, &pairs).await?;
+    Ok(remittances
+        .iter()
+        .filter_map(|remittance| {
+            let number = remittance.key.patient_control_number.expose();
+            // Similar to the eye of an index is not yet what a payer makes of a number; both directions must agree.
+            let fits = |candidate: &Candidate| mangled_match(candidate.patient_control_number.expose(), number);
+            let kept = described.remove(&remittance.id)?.into_iter();
+            let kept = kept.filter(|(by_number_only, candidate)| !by_number_only || fits(candidate));
+            Some((remittance.id, kept.map(|(_, candidate)| candidate).collect()))
+        })
+        .collect())
 }
 
-/// Pairs of remittance and claim by the rungs below the exact number; the flag marks those found through a sibling.
-async fn lower_rungs(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<(i64, i64, bool)>, Failure> {
+/// A remittance and a claim that it may belong to.
+struct Pair {
+    remittance_id: i64,
+    claim_id: i64,
+    /// Found through another remittance with the same payer claim number.
+    sibling: bool,
+    /// Found by a similar control number alone, which has to be looked at closely.
+    by_number_only: bool,
+}
+
+/// Pairs by the rungs below the exact number.
+async fn lower_rungs(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Pair>, Failure> {
     // A number cut short is a prefix of the claim's; `~` sorts after every letter and digit. What begins more than a
-    // hundred numbers tells none of them.
+    // hundred numbers tells none of them: one more is read, to see that.
     let rows = sqlx::query!(
         r#"WITH r AS (SELECT * FROM remittances WHERE id = ANY($1))
-           SELECT found.id AS "id!", found.claim_id AS "claim_id!", bool_or(found.sibling) AS "sibling!" FROM (
-               SELECT r.id, c.id AS claim_id, false AS sibling FROM r JOIN claims c ON c.practice_id = r.practice_id
+           SELECT found.id AS "id!", found.claim_id AS "claim_id!", bool_or(found.sibling) AS "sibling!",
+               bool_or(found.by_number) AS "by_number!", bool_or(NOT found.by_number) AS "otherwise!" FROM (
+               SELECT r.id, c.id AS claim_id, false AS sibling, false AS by_number FROM r JOIN claims c ON c.practice_id = r.practice_id
                    AND c.payer_claim_control_number = r.payer_claim_control_number
                UNION ALL
-               SELECT r.id, c.id, true FROM r JOIN remittances other ON other.practice_id = r.practice_id
+               SELECT r.id, c.id, true, false FROM r JOIN remittances other ON other.practice_id = r.practice_id
+                   AND other.payer_id = r.payer_id
                    AND other.payer_claim_control_number = r.payer_claim_control_number
                    AND other.payer_claim_control_number <> ''
                    JOIN claims c ON c.practice_id = other.practice_id
                    AND c.patient_control_number = other.patient_control_number
-                   WHERE r.payer_claim_control_number <> ''
+                   WHERE length(r.payer_claim_control_number) >= 4
                UNION ALL
-               SELECT r.id, c.id, false FROM r JOIN claims c ON c.practice_id = r.practice_id
+               SELECT r.id, c.id, false, true FROM r JOIN claims c ON c.practice_id = r.practice_id
                    AND c.control_number_key = r.control_number_key
                UNION ALL
-               SELECT r.id, c.id, false FROM r CROSS JOIN LATERAL (SELECT c.id FROM claims c
+               SELECT r.id, c.id, false, true FROM r CROSS JOIN LATERAL (SELECT c.id FROM claims c
                    WHERE c.practice_id = r.practice_id AND c.control_number_key > r.control_number_key
                      AND c.control_number_key < r.control_number_key || '~'
-                   ORDER BY c.practice_id, c.control_number_key, c.id LIMIT 100) AS c
+                   ORDER BY c.practice_id, c.control_number_key, c.id LIMIT 101) AS c
                    WHERE length(r.control_number_key) >= 8
                UNION ALL
-               SELECT r.id, c.id, false FROM r JOIN claims c ON c.practice_id = r.practice_id
+               SELECT r.id, c.id, false, false FROM r JOIN claims c ON c.practice_id = r.practice_id
                    AND c.member_id = r.member_id AND c.service_date = r.service_date
            ) AS found GROUP BY found.id, found.claim_id"#,
         ids
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.claim_id, row.sibling)).collect())
+    let mut similar: BTreeMap<i64, usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.by_number) {
+        *similar.entry(row.id).or_default() += 1;
+    }
+    let telling = |id: i64| similar.get(&id).is_none_or(|count| *count <= 100);
+    Ok(rows
+        .into_iter()
+        .filter(|row| row.otherwise || telling(row.id))
+        .map(|row| Pair {
+            remittance_id: row.id,
+            claim_id: row.claim_id,
+            sibling: row.sibling,
+            by_number_only: !row.otherwise,
+        })
+        .collect())
 }
 
-async fn describe(
-    connection: &mut PgConnection,
-    pairs: &[(i64, i64, bool)],
-) -> Result<BTreeMap<i64, Vec<Candidate>>, Failure> {
-    let claims: BTreeSet<i64> = pairs.iter().map(|pair| pair.1).collect();
+/// Candidates by remittance, each with whether it was found by a similar control number alone.
+type Described = BTreeMap<i64, Vec<(bool, Candidate)>>;
+
+async fn describe(connection: &mut PgConnection, pairs: &[Pair]) -> Result<Described, Failure> {
+    let claims: BTreeSet<i64> = pairs.iter().map(|pair| pair.claim_id).collect();
     let ids: Vec<i64> = claims.into_iter().collect();
     let rows = sqlx::query!(
         r#"SELECT c.id, c.patient_control_number, c.responsibility, p.payer_key, c.claim_frequency_type,
@@ -237,10 +282,13 @@ async fn describe(
             (row.id, candidate)
         })
         .collect();
-    let mut candidates: BTreeMap<i64, Vec<Candidate>> = BTreeMap::new();
-    for (remittance_id, claim_id, sibling) in pairs {
-        let Some(candidate) = known.get(claim_id) else { continue };
-        candidates.entry(*remittance_id).or_default().push(Candidate { sibling: *sibling, ..candidate.clone() });
+    let mut candidates = Described::new();
+    for pair in pairs {
+        let Some(candidate) = known.get(&pair.claim_id) else { continue };
+        candidates
+            .entry(pair.remittance_id)
+            .or_default()
+            .push((pair.by_number_only, Candidate { sibling: pair.sibling, ..candidate.clone() }));
     }
     Ok(candidates)
 }

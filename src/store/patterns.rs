@@ -7,7 +7,6 @@
 use sqlx::PgPool;
 
 use crate::cache::{Entity, Entry};
-use crate::domain::types::Instant;
 use crate::view::{PatternView, PayerPatternsView, PayerView};
 
 /// The 97.5 % quantile of the normal distribution.
@@ -76,7 +75,7 @@ pub async fn refresh(pool: &PgPool, payer_ids: &[i64]) -> Result<(), sqlx::Error
                FROM decided GROUP BY GROUPING SETS ((payer_id, procedure_code), (payer_id))
            ), denials AS (
                SELECT payer_id, coalesce(procedure_code, '') AS procedure_code, coalesce(reason, '') AS reason_code,
-                   count(DISTINCT part) AS denied_count, round(sum(amount), 2) AS denied_amount
+                   count(DISTINCT part) AS denied_count, least(round(sum(amount), 2), 999999999999.99) AS denied_amount
                FROM denied GROUP BY GROUPING SETS ((payer_id, procedure_code, reason), (payer_id, procedure_code),
                    (payer_id, reason), (payer_id))
            ), fresh AS (
@@ -177,7 +176,7 @@ fn pattern(
 /// The cache entry of a payer's patterns. Its version is the time of the last change in microseconds: every change of
 /// the counts moves at least one row's time.
 pub fn entry(view: &PayerPatternsView) -> Option<Entry> {
-    let version = view.updated_at.map_or(0, |at: Instant| at.timestamp_micros());
+    let version = view.updated_at.unwrap_or_else(chrono::Utc::now).timestamp_micros();
     Entry::new(Entity::Pattern, view.payer_id, version, view)
 }
 

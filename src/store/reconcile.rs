@@ -67,10 +67,21 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     let mut changes = Changes::default();
     let mut transaction = pool.begin().await?;
     let connection = &mut *transaction;
+    lock_acknowledgements(connection, touched).await?;
     let acknowledged = acknowledged_claims(connection, &touched.acknowledgements).await?;
     let reached = links::reachable(connection, &touched.claims, &touched.remittances).await?;
     let remittances = links::lock(connection, &reached).await?;
-    let candidates = links::candidates(connection, &remittances).await?;
+    // Every claim that may be decided for is locked before the decision: a claim that changes its keys meanwhile waits,
+    // and one that is new brings its own second transaction, which waits for the remittances.
+    let mut claims: BTreeSet<i64> = touched.claims.iter().copied().collect();
+    claims.extend(acknowledged.iter().map(|(_, claim_id)| *claim_id));
+    claims.extend(remittances.iter().filter_map(|remittance| remittance.claim_id));
+    let first = links::candidates(connection, &remittances).await?;
+    claims.extend(first.values().flatten().map(|candidate| candidate.claim_id));
+    let ids: Vec<i64> = claims.iter().copied().collect();
+    outcomes::lock(connection, &ids).await?;
+    let mut candidates = links::candidates(connection, &remittances).await?;
+    candidates.values_mut().for_each(|list| list.retain(|candidate| claims.contains(&candidate.claim_id)));
     let decided: Vec<Link> = remittances
         .iter()
         .map(|remittance| {
@@ -78,14 +89,7 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
             crate::domain::link::link(&remittance.key, candidates)
         })
         .collect();
-    let mut claims: BTreeSet<i64> = touched.claims.iter().copied().collect();
-    claims.extend(acknowledged.iter().map(|(_, claim_id)| *claim_id));
-    for (remittance, link) in remittances.iter().zip(&decided) {
-        claims.extend(remittance.claim_id);
-        claims.extend(links::linked_claim(link));
-    }
-    let claims: Vec<i64> = claims.into_iter().collect();
-    outcomes::lock(connection, &claims).await?;
+    let claims = ids;
     links::write(connection, &remittances, &decided, &mut changes).await?;
     outcomes::update(connection, &claims, &mut changes).await?;
     settle_parked(connection, &remittances, &acknowledged, &changes, touched).await?;
@@ -94,6 +98,24 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
         changes.acknowledged.insert(acknowledgement, claim_id);
     }
     Ok(changes)
+}
+
+/// Locks the acknowledgements in question in the order of their ids, so that a claim and its acknowledgement, applied by
+/// two workers at once, are looked at one after the other.
+async fn lock_acknowledgements(connection: &mut PgConnection, touched: &Touched) -> Result<(), Failure> {
+    sqlx::query!(
+        "SELECT id FROM claim_acknowledgements WHERE id = ANY($1) OR id = ANY(ARRAY(
+             SELECT a.id FROM claims c CROSS JOIN LATERAL (SELECT a.id FROM claim_acknowledgements a
+                 WHERE a.practice_id = c.practice_id AND a.patient_control_number = c.patient_control_number
+                 LIMIT 1) AS a
+             WHERE c.id = ANY($2)))
+         ORDER BY id FOR NO KEY UPDATE",
+        &touched.acknowledgements,
+        &touched.claims
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(())
 }
 
 /// The claims that acknowledgements are about. One acknowledgement may be about a claim to several payers.
@@ -122,7 +144,7 @@ async fn settle_parked(
 ) -> Result<(), Failure> {
     let is_linked = |id: &i64| changes.links.get(id).is_some_and(Option::is_some);
     let linked: Vec<i64> = remittances.iter().map(|row| row.id).filter(is_linked).collect();
-    let waiting: Vec<i64> = touched.remittances.iter().copied().filter(|id| !is_linked(id)).collect();
+    let waiting: Vec<i64> = remittances.iter().map(|row| row.id).filter(|id| !is_linked(id)).collect();
     if !linked.is_empty() {
         sqlx::query!(
             "UPDATE ingest_events SET result = 'accepted', updated_at = now()

@@ -3,7 +3,7 @@
 //! What a remittance says of its claim is judged before and stored in its columns, so that outcomes can be computed anew
 //! from rows. Linking is not done here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 
@@ -281,7 +281,7 @@ pub(super) async fn store_acknowledgements(
     if heads.is_empty() {
         return Ok(());
     }
-    let written = sqlx::query!(
+    let written = sqlx::query_scalar!(
         r#"INSERT INTO claim_acknowledgements AS a (practice_id, patient_control_number, accepted, category_code,
                status_code, version_time, version_id)
            SELECT * FROM unnest($1::bigint[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
@@ -289,7 +289,7 @@ pub(super) async fn store_acknowledgements(
                accepted = excluded.accepted, category_code = excluded.category_code, status_code = excluded.status_code,
                version_time = excluded.version_time, version_id = excluded.version_id
            WHERE (excluded.version_time, excluded.version_id) > (a.version_time, a.version_id)
-           RETURNING id, version_id"#,
+           RETURNING id"#,
         &column!(heads, |head| head.0.practice_id),
         &column!(heads, |head| head.1.patient_control_number.expose().as_str()) as _,
         &column!(heads, |head| head.1.accepted),
@@ -300,11 +300,44 @@ pub(super) async fn store_acknowledgements(
     )
     .fetch_all(&mut *connection)
     .await?;
-    let ids: BTreeMap<&str, i64> = written.iter().map(|row| (row.version_id.as_str(), row.id)).collect();
+    note_acknowledgements(connection, items, &written).await
+}
+
+/// Notes in each acknowledgement's item which row it went to, and whether a newer one was there.
+async fn note_acknowledgements(
+    connection: &mut PgConnection,
+    items: &mut [Item<'_>],
+    written: &[i64],
+) -> Result<(), Failure> {
+    let mut keys = Vec::new();
+    for item in items.iter() {
+        if let Payload::Acknowledgement(acknowledgement) = &item.work.event.payload {
+            keys.push((item.practice_id, acknowledgement.patient_control_number.expose().clone()));
+        }
+    }
+    let rows = sqlx::query!(
+        "SELECT a.id, a.practice_id, a.patient_control_number, a.version_time, a.version_id
+         FROM unnest($1::bigint[], $2::text[]) AS k (practice_id, number)
+         JOIN claim_acknowledgements a ON a.practice_id = k.practice_id AND a.patient_control_number = k.number",
+        &column!(keys, |key| key.0),
+        &column!(keys, |key| key.1.clone())
+    )
+    .fetch_all(connection)
+    .await?;
+    let newest: BTreeMap<(i64, &str), (i64, Instant, &str)> = rows
+        .iter()
+        .map(|row| {
+            let key = (row.practice_id, row.patient_control_number.as_str());
+            (key, (row.id, row.version_time, row.version_id.as_str()))
+        })
+        .collect();
+    let fresh: BTreeSet<i64> = written.iter().copied().collect();
     for item in items.iter_mut() {
-        if matches!(item.work.event.payload, Payload::Acknowledgement(_)) {
-            item.stored.acknowledgement_id = ids.get(item.work.event.id.as_str()).copied();
-            item.stored.superseded = item.stored.acknowledgement_id.is_none();
+        let Payload::Acknowledgement(acknowledgement) = &item.work.event.payload else { continue };
+        let key = (item.practice_id, acknowledgement.patient_control_number.expose().as_str());
+        if let Some((id, time, version_id)) = newest.get(&key) {
+            item.stored.acknowledgement_id = Some(*id);
+            item.stored.superseded = !(fresh.contains(id) && item.version() == (*time, *version_id));
         }
     }
     Ok(())

@@ -107,3 +107,23 @@ async fn a_worker_told_to_stop_in_mid_load_finishes_what_it_took() {
     place.wait_count("SELECT count(*) FROM claim_submissions", 1000).await;
     drop(second);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transient_failure_goes_round_through_the_delayed_queue_and_is_applied_once() {
+    let place = Place::new().await;
+    let worker = place.worker(&[("CLAIMRISK_DATABASE_TIMEOUT_MS", "400")]).await;
+    let mut blocker = place.pool.begin().await.expect("transaction");
+    sqlx::query("LOCK TABLE claim_submissions IN EXCLUSIVE MODE").execute(&mut *blocker).await.expect("locked");
+    place.publish(&claims(3, 6)).await;
+    let went_round = async || {
+        worker.metrics().await[r#"claimrisk_messages_settled_total{event_type="claim.submitted",outcome="retried"}"#]
+            >= 3.0
+    };
+    eventually("the events wait in the delayed queue", went_round, || worker.log()).await;
+    blocker.rollback().await.expect("released");
+    place.wait_count("SELECT count(*) FROM claim_submissions", 3).await;
+    crate::flow::quiet(&place, &[&worker]).await;
+    assert_eq!(place.count("SELECT count(*) FROM ingest_events").await, 3);
+    assert_eq!(place.ready(claimrisk::topology::DEAD_QUEUE).await, 0);
+    assert_eq!(worker.sum("claimrisk_messages_in_flight").await, 0);
+}

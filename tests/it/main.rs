@@ -4,5 +4,6 @@
 mod failures;
 mod flow;
 mod harness;
+mod linking;
 mod queries;
 mod simulated;

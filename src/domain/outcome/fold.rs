@@ -165,7 +165,10 @@ impl<'a> Assigner<'a> {
     fn new(all: &'a [Submission]) -> Self {
         let mut submissions: Vec<&Submission> = all.iter().filter(|s| s.frequency_code != "8").collect();
         submissions.sort_by(|a, b| {
-            let key = |s: &'a Submission| (sent_on(s), s.version_time, s.frequency_code.as_str(), s.id);
+            let key = |s: &'a Submission| {
+                let predecessor = filled(s.payer_claim_control_number.as_ref());
+                (sent_on(s), s.version_time, s.frequency_code.as_str(), predecessor, s.id)
+            };
             key(a).cmp(&key(b))
         });
         Self { submissions }
