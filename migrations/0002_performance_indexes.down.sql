@@ -14,6 +14,7 @@ DROP INDEX ix_claims_payer_claim_control_number;
 DROP INDEX ix_claims_control_number_key;
 DROP INDEX ix_claims_worklist;
 DROP INDEX ix_remittances_practice_id;
+DROP INDEX ix_claims_patient_control_number;
 DROP INDEX ix_claims_claim_control_number;
 DROP INDEX ix_claims_risk_level;
 DROP INDEX ix_claims_status;

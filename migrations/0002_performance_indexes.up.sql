@@ -21,6 +21,7 @@ CREATE INDEX ix_denial_patterns_payer_id ON denial_patterns (payer_id, denied_co
 CREATE INDEX ix_claims_status ON claims (status, id DESC);
 CREATE INDEX ix_claims_risk_level ON claims (risk_level, id DESC);
 CREATE INDEX ix_claims_claim_control_number ON claims (claim_control_number) WHERE claim_control_number IS NOT NULL;
+CREATE INDEX ix_claims_patient_control_number ON claims (patient_control_number);
 CREATE INDEX ix_remittances_practice_id ON remittances (practice_id, id DESC);
 -- The worklist: open claims by what is expected to be lost.
 CREATE INDEX ix_claims_worklist ON claims (expected_loss DESC, id)

@@ -137,7 +137,7 @@ pub const CATALOGUE: &[Metric] = &[
     histogram(STAGE, "Time a batch spends in a stage of the flow", &[("stage", STAGES)], STAGE_SECONDS),
     histogram(
         READABLE,
-        "From the event's own time to its effect being readable",
+        "From publishing to the effect being readable",
         &[("event_type", EVENT_TYPES)],
         READABLE_SECONDS,
     ),
@@ -325,7 +325,7 @@ pub fn stage(stage: Stage, since: Instant) {
     HANDLES.stages[stage as usize].record(since.elapsed().as_secs_f64());
 }
 
-/// The effect of an event became readable this long after the event's own time.
+/// The effect of an event became readable this long after its publishing.
 pub fn readable(event_type: EventType, after: Duration) {
     HANDLES.readable[event_index(Some(event_type))].record(after.as_secs_f64());
 }

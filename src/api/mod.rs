@@ -10,6 +10,7 @@ mod claims;
 mod episodes;
 mod error;
 mod events;
+mod filters;
 mod guard;
 mod health;
 mod metrics_listener;

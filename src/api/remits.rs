@@ -4,60 +4,26 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use utoipa::IntoParams;
 
 use super::claims::ListView;
 use super::error::{ApiError, ErrorBody};
+use super::filters::{self, FilterQuery, LinkQuery, Of};
 use super::params::{self, Params, PathText};
 use super::{ApiState, audit, read_through};
 use crate::cache::Entity;
-use crate::store::read::{self, List, RemittanceFilter};
+use crate::store::read::{self, List};
 use crate::view::RemittanceView;
 
-/// Filters of `GET /api/v1/remits`, as the documentation lists them.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "read by the documentation; requests are read by `Params`")]
-pub(super) struct RemittanceQuery {
-    /// Rows to leave out at the start.
-    #[param(minimum = 0, default = 0)]
-    skip: Option<i64>,
-    /// Rows wanted.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<i64>,
-    /// Practice: the id that events use, or the table id.
-    practice_id: Option<String>,
-    /// Payer: the id that events use, or the table id.
-    payer_id: Option<String>,
-    /// Claim.
-    claim_id: Option<i64>,
-    /// Stored at this time or later: RFC 3339, or a day (UTC).
-    created_from: Option<String>,
-    /// Stored at this time or earlier: RFC 3339, or a day (UTC) to its end.
-    created_to: Option<String>,
-}
-
 /// Remittances, the newest first, without their lines.
-#[utoipa::path(get, path = "/api/v1/remits", tag = "remittances", params(RemittanceQuery), responses(
+#[utoipa::path(get, path = "/api/v1/remits", tag = "remittances", params(FilterQuery, LinkQuery), responses(
     (status = 200, body = ListView<RemittanceView>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn list(
     State(state): State<Arc<ApiState>>,
-    mut params: Params,
+    params: Params,
 ) -> Result<Json<ListView<RemittanceView>>, ApiError> {
-    let request = params.page()?;
-    let practice = params.text("practice_id")?;
-    let payer = params.text("payer_id")?;
-    let mut filter = RemittanceFilter {
-        claim_id: params.id("claim_id")?,
-        created_from: params.created_from()?,
-        created_before: params.created_before()?,
-        ..RemittanceFilter::default()
-    };
-    params.finish()?;
-    filter.practice_id = read_through::reference(&state, Entity::Practice, practice).await?;
-    filter.payer_id = read_through::reference(&state, Entity::Payer, payer).await?;
+    let (request, filter) = filters::read(&state, params, Of::Remittances).await?;
     let (ids, total) = read_through::page(&state, &List::Remittances(filter), request).await?;
     let items = read::load_remittance_heads(&state.pool, &ids).await?;
     audit::remittances_read(&state, &ids).await?;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
@@ -33,6 +33,12 @@ pub(super) struct HistoryView {
     claim_id: i64,
     /// Its scores, the newest first.
     items: Vec<RiskScoreView>,
+    /// How many there are in all.
+    total: i64,
+    /// Scores left out at the start.
+    skip: i64,
+    /// Scores asked for, at the most.
+    limit: i64,
 }
 
 /// Parameters of the history, as the documentation lists them.
@@ -83,12 +89,13 @@ pub(super) async fn history(
     let request = params.page()?;
     params.finish()?;
     let items = read::history(&state.pool, claim_id, request.skip, request.limit).await?;
-    // A stored claim has a score, so only a page beyond the first may be empty.
-    if items.is_empty() && (request.skip == 0 || read::load_scores(&state.pool, &[claim_id]).await?.is_empty()) {
+    let total = read::history_length(&state.pool, claim_id).await?;
+    // A stored claim has a score.
+    if total == 0 {
         return Err(ApiError::not_found("claim"));
     }
     audit::claims_read(&state, &[claim_id]).await?;
-    Ok(Json(HistoryView { claim_id, items }))
+    Ok(Json(HistoryView { claim_id, items, total, skip: request.skip, limit: request.limit }))
 }
 
 /// Scores the newest submission of a claim again, with the model of now, and answers the new score.
@@ -139,6 +146,7 @@ pub(super) async fn what_if(
         StatusCode::PAYLOAD_TOO_LARGE => guard::too_large(),
         _ => ApiError::new(StatusCode::BAD_REQUEST, "invalid_body", "the body did not arrive whole"),
     })?;
+    let body = supposed_claim(&body);
     let claim = wire::read_claim(&body).map_err(|violation| unreadable(&violation))?;
     Ok(Json(score_claim(&state, &claim, chrono::Utc::now().date_naive())))
 }
@@ -147,6 +155,24 @@ pub(super) async fn what_if(
 fn score_claim(state: &ApiState, claim: &Claim, today: Date) -> ScoreView {
     let facts = Facts::of(claim, today);
     ScoreView::of(&score(claim, &facts, &state.snapshot, &state.config.levels))
+}
+
+/// The claim in a body: the data alone, or a whole event, or `{"claim": ...}`. What names a claim is not needed where
+/// nothing is stored, so a name is supposed where there is none. What is no such JSON is left to the reader to refuse.
+fn supposed_claim(body: &Bytes) -> Bytes {
+    let Ok(Value::Object(mut whole)) = serde_json::from_slice::<Value>(body) else { return body.clone() };
+    let inner = if whole.contains_key("specversion") { whole.remove("data") } else { whole.remove("claim") };
+    let mut claim = match inner {
+        Some(Value::Object(claim)) => claim,
+        _ => whole,
+    };
+    for name in ["patientControlNumber", "practiceId"] {
+        let slot = claim.entry(name).or_insert(Value::Null);
+        if slot.is_null() {
+            *slot = json!("WHAT-IF");
+        }
+    }
+    Bytes::from(Value::Object(claim).to_string())
 }
 
 /// What is wrong with a body: the place by our own field names and the kind, never a value.

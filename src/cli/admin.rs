@@ -61,10 +61,7 @@ pub(super) async fn migrate(config: &Config, check: bool) -> Result<(), CommandE
             Err(CommandError::Failed(format!("{} migrations are pending; run `claimrisk migrate`", pending.len())))
         };
     }
-    store::MIGRATOR
-        .run(&pool)
-        .await
-        .map_err(|error| CommandError::Failed(format!("a migration failed: {error}; nothing of it was kept")))?;
+    store::migrate(&pool).await?;
     print(&format!("{} migrations applied", pending.len()))
 }
 
@@ -84,7 +81,9 @@ pub(super) async fn topology(config: &Config, action: TopologyAction) -> Result<
                 print(&difference.to_string())?;
             }
             if differences.is_empty() {
-                print("the broker has what the definitions say")
+                print(
+                    "exchanges and queues are as the definitions say; bindings cannot be seen over AMQP, `claimrisk topology apply` makes sure of them",
+                )
             } else {
                 let count = differences.len();
                 Err(CommandError::Failed(format!(

@@ -209,9 +209,9 @@ async fn start_servers(stage: &mut Stage, config: &mut Config) -> Result<(), Com
 /// Migrates the database and declares the queues; returns a connection for looking at these.
 async fn prepare(config: &Config) -> Result<Connection, CommandError> {
     let pool = store::pool(config)?;
-    let migrated = store::MIGRATOR.run(&pool).await;
+    let migrated = store::migrate(&pool).await;
     pool.close().await;
-    migrated.map_err(|error| CommandError::Failed(format!("a migration failed: {error}")))?;
+    migrated?;
     let connection = broker::connect(&config.amqp_url, "demo").await?;
     let channel = connection.create_channel().await?;
     topology::apply(&channel).await.map_err(|error| CommandError::Failed(error.to_string()))?;

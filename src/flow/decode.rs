@@ -38,8 +38,8 @@ pub(super) fn decode_and_compute(context: &Context, delivery: &Delivery) -> Deco
 #[derive(Debug)]
 struct Received {
     event: Event,
-    /// When it was published, in milliseconds, where a header tells (brokers since 3.12 and our own publisher set it).
-    published: Option<Instant>,
+    /// When it was published.
+    published: Instant,
 }
 
 /// Reads one delivery.
@@ -59,8 +59,23 @@ fn decode(config: &Config, delivery: &Delivery) -> Result<Received, Rejection> {
         return Err(Rejection::of(Reason::DeliveryLimit, detail, &delivery.body, &meta));
     }
     let event = wire::decode(&delivery.body, &meta)?;
-    let millis = delivery.headers.get("timestamp_in_ms").and_then(|text| text.parse().ok());
-    Ok(Received { event, published: millis.and_then(chrono::DateTime::from_timestamp_millis) })
+    let published = published(delivery, &event);
+    Ok(Received { event, published })
+}
+
+/// An event's own time is that of the claim or payment; taken for the time of publishing only while it is this fresh.
+const FRESH: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+
+/// When an event was published: by the millisecond header that brokers since 3.12 and our own publisher set, else by the
+/// publisher's second, else by the event's own time if it is fresh, else when it was taken.
+fn published(delivery: &Delivery, event: &Event) -> Instant {
+    let header = delivery.headers.get("timestamp_in_ms").and_then(|text| text.parse().ok());
+    let seconds = delivery.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
+    header
+        .and_then(chrono::DateTime::from_timestamp_millis)
+        .or_else(|| seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0)))
+        .or_else(|| Some(event.time).filter(|time| delivery.taken_at - *time < FRESH))
+        .unwrap_or(delivery.taken_at)
 }
 
 /// Scores claims and judges remittances.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{self, Ended, Weighed};
 use super::{Context, counted_type, settle, split};
 use crate::broker::{connect, describe};
+use crate::domain::types::Instant;
 use crate::metrics::{self, Dependency, Settled};
 use crate::retry::Delays;
 use crate::topology;
@@ -91,6 +92,8 @@ pub struct Delivery {
     pub app_id: Option<String>,
     /// Seconds since 1970.
     pub timestamp: Option<u64>,
+    /// When it was taken from the queue.
+    pub taken_at: Instant,
     /// Headers that hold text or a number.
     pub headers: BTreeMap<String, String>,
     /// Must be handed in.
@@ -136,6 +139,7 @@ impl Delivery {
             kind: text(properties.kind()),
             app_id: text(properties.app_id()),
             timestamp: *properties.timestamp(),
+            taken_at: chrono::Utc::now(),
             headers: properties.headers().as_ref().map(readable_headers).unwrap_or_default(),
             body: delivery.data,
             ticket: Ticket { acker: delivery.acker, event_type, settled: false },

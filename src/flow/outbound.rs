@@ -77,13 +77,12 @@ pub(super) async fn send(context: &Context, messages: &[Outgoing]) {
     }
 }
 
-/// From the event's own time to now, when its effect is readable; never negative, whatever the publisher's clock says.
+/// From the time of publishing to now, when its effect is readable; never negative, whatever the publisher's clock says.
 fn measure_latency(work: &Work, outcome: Settled) {
     if !matches!(outcome, Settled::Scored | Settled::Recorded | Settled::Parked) {
         return;
     }
-    let published = work.published.unwrap_or(work.event.time);
-    let after = (chrono::Utc::now() - published).to_std().unwrap_or(Duration::ZERO);
+    let after = (chrono::Utc::now() - work.published).to_std().unwrap_or(Duration::ZERO);
     metrics::readable(work.event.event_type, after);
 }
 

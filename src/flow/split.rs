@@ -7,7 +7,7 @@
 use super::delivery::{Alive, Delivery};
 use super::{Context, Verdict, settle};
 use crate::broker::{Outgoing, PublishError};
-use crate::domain::x12::{Item, Note, Reader, Severity, Summary};
+use crate::domain::x12::{Item, Note, NoteReason, Reader, Severity, Summary};
 use crate::metrics::Settled;
 use crate::retry::Delays;
 use crate::topology;
@@ -84,7 +84,7 @@ async fn split_one(context: &Context, delivery: &Delivery, alive: &Alive) -> Ver
 fn sort(item: Item, events: &mut Vec<Event>, notes: &mut Vec<Note>) {
     match event_of(item) {
         Ok(event) => events.push(event),
-        Err(note) if note.severity == Severity::Error => notes.push(note),
+        Err(note) if note.severity == Severity::Error || is_cut(note.reason) => notes.push(note),
         Err(_) => {}
     }
 }
@@ -116,12 +116,20 @@ fn not_published(error: &PublishError) -> Verdict {
     Verdict::HandBack
 }
 
+/// Whether a note tells that the interchange broke off: its last claim may be incomplete, though it reads well.
+const fn is_cut(reason: NoteReason) -> bool {
+    matches!(reason, NoteReason::Truncated | NoteReason::MissingSe | NoteReason::MissingGe | NoteReason::MissingIea)
+}
+
 fn report(delivery: &Delivery, summary: &Summary, notes: &[Note]) -> Verdict {
     let found = summary.claims + summary.remittances;
-    if summary.withheld == 0 && found > 0 {
+    if notes.is_empty() && summary.withheld == 0 && found > 0 {
+        if summary.warnings > 0 {
+            tracing::info!(warnings = summary.warnings, "an interchange was read with warnings");
+        }
         return Verdict::Done(Settled::Recorded);
     }
-    if found == 0 && notes.is_empty() {
+    if notes.is_empty() && summary.withheld == 0 {
         tracing::info!(transactions = summary.transactions, "an interchange held no claims and no remittances");
         return Verdict::Done(Settled::Recorded);
     }
@@ -131,7 +139,7 @@ fn report(delivery: &Delivery, summary: &Summary, notes: &[Note]) -> Verdict {
         .map(|note| format!("{} at segment {} {}", note.reason.as_str(), note.at.segment, note.segment_id))
         .collect();
     let detail = format!(
-        "{found} claims and remitted claims were read and published, {} could not be read: {}",
+        "{found} claims and remitted claims were read and published, {} were withheld; not read whole: {}",
         summary.withheld,
         places.join("; ")
     );

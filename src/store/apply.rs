@@ -28,8 +28,8 @@ pub struct Work {
     pub event: Event,
     /// What was computed.
     pub computed: Computed,
-    /// When it was published, where the message tells better than the event's own time.
-    pub published: Option<crate::domain::types::Instant>,
+    /// When it was published.
+    pub published: crate::domain::types::Instant,
 }
 
 /// What is computed before the database is asked.

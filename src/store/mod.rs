@@ -15,6 +15,7 @@ mod remittances;
 
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 
@@ -72,6 +73,17 @@ pub async fn pending_migrations(pool: &PgPool) -> Result<Vec<i64>, CommandError>
         .map(|migration| migration.version)
         .filter(|version| !applied.contains(version))
         .collect())
+}
+
+/// Applies the migrations that are pending.
+///
+/// # Errors
+/// PostgreSQL cannot be reached, or refuses; nothing of the failed migration is kept.
+pub async fn migrate(pool: &PgPool) -> Result<(), CommandError> {
+    MIGRATOR.run(pool).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => CommandError::from(error),
+        other => CommandError::Failed(format!("a migration failed: {other}; nothing of it was kept")),
+    })
 }
 
 /// This database's own id, which marks the cache entries that are made from it.

@@ -164,9 +164,9 @@ impl Run<'_> {
             ..self.config.clone()
         };
         let pool = store::pool(&config)?;
-        let migrated = store::MIGRATOR.run(&pool).await;
+        let migrated = store::migrate(&pool).await;
         pool.close().await;
-        migrated.map_err(|error| CommandError::Failed(format!("a migration failed: {error}")))?;
+        migrated?;
         let mut settings: BTreeMap<_, _> = default_settings();
         settings.insert("CLAIMRISK_BATCH_MESSAGES", batch.to_string());
         settings.insert("CLAIMRISK_LOG", "warn".to_owned());

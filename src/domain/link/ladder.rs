@@ -19,11 +19,15 @@ const SHORT_NUMBER: usize = 4;
 /// wins that agrees in, most weighty first: payer, payer's place by CLP02, payer's claim number, charge, dates, member.
 pub fn link(remittance: &RemittanceKey, candidates: &[Candidate]) -> Link {
     let compared: Vec<Compared<'_>> = candidates.iter().map(|claim| Compared::new(remittance, claim)).collect();
-    [by_control_number, by_payer_number, by_mangled_number, by_member_dates_charge]
-        .into_iter()
-        .map(|rung| rung(remittance, &compared))
-        .find(|found| *found != Link::None)
-        .unwrap_or(Link::None)
+    // A rung that finds several claims and cannot tell them apart does not keep a lower one from finding the one.
+    let mut undecided = Link::None;
+    for rung in [by_control_number, by_payer_number, by_mangled_number, by_member_dates_charge] {
+        match rung(remittance, &compared) {
+            linked @ Link::Linked { .. } => return linked,
+            found => undecided = if undecided == Link::None { found } else { undecided },
+        }
+    }
+    undecided
 }
 
 /// A fact of both sides: equal, different, or unknown on one of them.
@@ -191,8 +195,11 @@ fn by_payer_number(remittance: &RemittanceKey, compared: &[Compared<'_>]) -> Lin
             (_, _, true, None) => (0, 870),
             (_, _, true, Some(_)) => return None,
         };
-        let elsewhere = one.payer == Fact::Differs && one.charge == Fact::Differs && !one.claim.sibling;
-        let mangled = u32::from(is_mangled(remittance, one));
+        // A payer that reuses a number gives it to claims of other charges; those of one claim agree in theirs.
+        let mangled = is_mangled(remittance, one);
+        let elsewhere =
+            one.charge == Fact::Differs && if one.claim.sibling { !mangled } else { one.payer == Fact::Differs };
+        let mangled = u32::from(mangled);
         let rank = strength << 7 | mangled << 6 | one.preference();
         (!elsewhere).then(|| one.found(rank, confidence - one.deduction()))
     });

@@ -8,47 +8,24 @@ use sqlx::{PgPool, Postgres, QueryBuilder};
 
 use crate::domain::types::Instant;
 
-/// What a list of claims is narrowed to; ids are those of the tables.
+/// What a list is narrowed to; ids are those of the tables. On lists of remittances and episodes, what only a claim has
+/// is asked of the claim they belong to.
 ///
 /// It has no `Debug`: a claim control number belongs to a patient.
 #[derive(Clone, Default, Serialize)]
-pub struct ClaimFilter {
+pub struct Filter {
     /// Practice.
     pub practice_id: Option<i64>,
     /// Payer.
     pub payer_id: Option<i64>,
     /// Billing provider.
     pub provider_id: Option<i64>,
-    /// Status.
+    /// Status of a claim; what a remittance decided.
     pub status: Option<String>,
     /// Risk level.
     pub risk_level: Option<String>,
-    /// Clearinghouse's claim number.
+    /// Clearinghouse's claim number, or the patient control number.
     pub claim_control_number: Option<String>,
-    /// Stored at this time or later.
-    pub created_from: Option<Instant>,
-    /// Stored before this time.
-    pub created_before: Option<Instant>,
-}
-
-/// What a list of remittances is narrowed to.
-#[derive(Clone, Default, Serialize)]
-pub struct RemittanceFilter {
-    /// Practice.
-    pub practice_id: Option<i64>,
-    /// Payer.
-    pub payer_id: Option<i64>,
-    /// Claim.
-    pub claim_id: Option<i64>,
-    /// Stored at this time or later.
-    pub created_from: Option<Instant>,
-    /// Stored before this time.
-    pub created_before: Option<Instant>,
-}
-
-/// What a list of episodes is narrowed to.
-#[derive(Clone, Default, Serialize)]
-pub struct EpisodeFilter {
     /// Claim.
     pub claim_id: Option<i64>,
     /// Remittance.
@@ -63,15 +40,15 @@ pub struct EpisodeFilter {
 #[derive(Clone, Serialize)]
 pub enum List {
     /// Claims, the newest first.
-    Claims(ClaimFilter),
+    Claims(Filter),
     /// Open claims, the largest expected loss first.
-    Worklist(ClaimFilter),
+    Worklist(Filter),
     /// Remittances, the newest first.
-    Remittances(RemittanceFilter),
+    Remittances(Filter),
     /// Remittances that have no claim yet, the oldest first.
-    Unlinked(RemittanceFilter),
+    Unlinked(Filter),
     /// Episodes, the newest first.
-    Episodes(EpisodeFilter),
+    Episodes(Filter),
 }
 
 /// Which part of a list is wanted.
@@ -124,21 +101,55 @@ impl Conditions {
         self.when("created_at < ", before);
     }
 
-    fn claims(&mut self, filter: &ClaimFilter) {
+    /// What a claim's own columns tell.
+    fn claim_columns(&mut self, filter: &Filter) {
+        self.when("provider_id = ", filter.provider_id);
+        self.when("risk_level = ", filter.risk_level.clone());
+        if let Some(number) = &filter.claim_control_number {
+            self.builder.push(self.word).push("(claim_control_number = ").push_bind(number.clone());
+            self.builder.push(" OR patient_control_number = ").push_bind(number.clone()).push(")");
+            self.word = " AND ";
+        }
+    }
+
+    fn claims(&mut self, filter: &Filter) {
         self.when("practice_id = ", filter.practice_id);
         self.when("payer_id = ", filter.payer_id);
-        self.when("provider_id = ", filter.provider_id);
         self.when("status = ", filter.status.clone());
-        self.when("risk_level = ", filter.risk_level.clone());
-        self.when("claim_control_number = ", filter.claim_control_number.clone());
+        self.claim_columns(filter);
         self.created(filter.created_from, filter.created_before);
     }
 
-    fn remittances(&mut self, filter: &RemittanceFilter) {
+    fn remittances(&mut self, filter: &Filter) {
         self.when("practice_id = ", filter.practice_id);
         self.when("payer_id = ", filter.payer_id);
         self.when("claim_id = ", filter.claim_id);
+        self.when("adjudication = ", filter.status.clone());
+        self.of_claims(&Filter { practice_id: None, payer_id: None, ..filter.clone() });
         self.created(filter.created_from, filter.created_before);
+    }
+
+    fn episodes(&mut self, filter: &Filter) {
+        self.when("claim_id = ", filter.claim_id);
+        self.when("remittance_id = ", filter.remittance_id);
+        self.when("status = ", filter.status.clone());
+        self.of_claims(filter);
+        self.created(filter.created_from, filter.created_before);
+    }
+
+    /// Narrows rows to those of certain claims, if the filter says anything of claims.
+    fn of_claims(&mut self, filter: &Filter) {
+        let ids = filter.practice_id.or(filter.payer_id).or(filter.provider_id);
+        if ids.is_none() && filter.risk_level.is_none() && filter.claim_control_number.is_none() {
+            return;
+        }
+        self.builder.push(self.word).push("claim_id IN (SELECT id FROM claims");
+        self.word = " WHERE ";
+        self.when("practice_id = ", filter.practice_id);
+        self.when("payer_id = ", filter.payer_id);
+        self.claim_columns(filter);
+        self.builder.push(")");
+        self.word = " AND ";
     }
 }
 
@@ -180,11 +191,7 @@ impl List {
                 conditions.always("claim_id IS NULL");
                 conditions.remittances(filter);
             }
-            Self::Episodes(filter) => {
-                conditions.when("claim_id = ", filter.claim_id);
-                conditions.when("remittance_id = ", filter.remittance_id);
-                conditions.created(filter.created_from, filter.created_before);
-            }
+            Self::Episodes(filter) => conditions.episodes(filter),
         }
         conditions.builder
     }
@@ -240,14 +247,30 @@ mod tests {
 
     #[test]
     fn a_query_names_the_given_filters_only_and_binds_their_values() {
-        let filter = ClaimFilter {
+        let filter = Filter {
             payer_id: Some(7),
             claim_control_number: Some("'; DROP TABLE claims".to_owned()),
-            ..ClaimFilter::default()
+            ..Filter::default()
         };
         let query = List::Claims(filter.clone()).select(false);
-        assert_eq!(query.sql().as_str(), "SELECT id FROM claims WHERE payer_id = $1 AND claim_control_number = $2");
-        let query = List::Worklist(ClaimFilter::default()).select(true);
+        assert_eq!(
+            query.sql().as_str(),
+            "SELECT id FROM claims WHERE payer_id = $1 AND (claim_control_number = $2 OR patient_control_number = $3)"
+        );
+        let query = List::Episodes(filter).select(false);
+        assert_eq!(
+            query.sql().as_str(),
+            "SELECT id FROM claim_episodes WHERE claim_id IN (SELECT id FROM claims WHERE payer_id = $1 \
+             AND (claim_control_number = $2 OR patient_control_number = $3))"
+        );
+        let provider = Filter { provider_id: Some(3), status: Some("denied".to_owned()), ..Filter::default() };
+        let query = List::Remittances(provider).select(true);
+        assert_eq!(
+            query.sql().as_str(),
+            "SELECT count(*) FROM remittances WHERE adjudication = $1 \
+             AND claim_id IN (SELECT id FROM claims WHERE provider_id = $2)"
+        );
+        let query = List::Worklist(Filter::default()).select(true);
         let worklist = "SELECT count(*) FROM claims WHERE status IN ('submitted', 'accepted', 'rejected')";
         assert_eq!(query.sql().as_str(), worklist);
     }
@@ -255,10 +278,10 @@ mod tests {
     #[test]
     fn lists_with_other_filters_have_other_keys_and_no_key_shows_a_filter() {
         let with = |number: &str| {
-            List::Claims(ClaimFilter { claim_control_number: Some(number.to_owned()), ..ClaimFilter::default() }).key()
+            List::Claims(Filter { claim_control_number: Some(number.to_owned()), ..Filter::default() }).key()
         };
         assert_ne!(with("A1"), with("A2"));
-        assert_ne!(List::Claims(ClaimFilter::default()).key(), List::Worklist(ClaimFilter::default()).key());
+        assert_ne!(List::Claims(Filter::default()).key(), List::Worklist(Filter::default()).key());
         assert!(!with("PCN-1112223333").contains("1112223333"));
     }
 }

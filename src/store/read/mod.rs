@@ -12,10 +12,10 @@ mod scores;
 
 pub use claims::{load_claim_heads, load_claims, worklist};
 pub use ledger::{AuditEntity, audit, receipt};
-pub use lists::{ClaimFilter, EpisodeFilter, Fence, List, Page, PageRequest, RemittanceFilter, fence, page};
+pub use lists::{Fence, Filter, List, Page, PageRequest, fence, page};
 pub use remittances::{load_episodes, load_remittance_heads, load_remittances};
 pub use rescore::{Rescored, Submitted, newest_submission, store_score};
-pub use scores::{history, load_scores};
+pub use scores::{history, history_length, load_scores};
 
 use sqlx::PgPool;
 

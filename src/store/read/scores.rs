@@ -102,3 +102,13 @@ pub async fn history(pool: &PgPool, claim_id: i64, skip: i64, limit: i64) -> Res
     .await?;
     Ok(rows.into_iter().map(RiskScoreView::from).collect())
 }
+
+/// How many scores a claim has had.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn history_length(pool: &PgPool, claim_id: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM risk_scores WHERE claim_id = $1"#, claim_id)
+        .fetch_one(pool)
+        .await
+}
