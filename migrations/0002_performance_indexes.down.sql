@@ -13,6 +13,8 @@ DROP INDEX ix_claims_member;
 DROP INDEX ix_claims_payer_claim_control_number;
 DROP INDEX ix_claims_control_number_key;
 DROP INDEX ix_claims_worklist;
+DROP INDEX ix_claim_episodes_status;
+DROP INDEX ix_remittances_adjudication;
 DROP INDEX ix_remittances_practice_id;
 DROP INDEX ix_claims_patient_control_number;
 DROP INDEX ix_claims_claim_control_number;

@@ -23,6 +23,8 @@ CREATE INDEX ix_claims_risk_level ON claims (risk_level, id DESC);
 CREATE INDEX ix_claims_claim_control_number ON claims (claim_control_number) WHERE claim_control_number IS NOT NULL;
 CREATE INDEX ix_claims_patient_control_number ON claims (patient_control_number);
 CREATE INDEX ix_remittances_practice_id ON remittances (practice_id, id DESC);
+CREATE INDEX ix_remittances_adjudication ON remittances (adjudication, id DESC);
+CREATE INDEX ix_claim_episodes_status ON claim_episodes (status, id DESC);
 -- The worklist: open claims by what is expected to be lost.
 CREATE INDEX ix_claims_worklist ON claims (expected_loss DESC, id)
     WHERE status IN ('submitted', 'accepted', 'rejected');

@@ -16,8 +16,8 @@ use crate::config::SecretUrl;
 
 /// How long one publish, with its confirm, may take.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
-/// How long connecting may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long the broker may take for any other answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What went wrong with the broker, without any value a message or a URL holds.
 pub fn describe(error: &lapin::Error) -> String {
@@ -45,8 +45,16 @@ pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, lapin::E
     }
     let properties =
         ConnectionProperties::default().with_connection_name(LongString::from(format!("claimrisk {name}")));
-    match tokio::time::timeout(CONNECT_LIMIT, Connection::connect(&address, properties)).await {
-        Ok(connected) => connected,
+    within_limit(Connection::connect(&address, properties)).await
+}
+
+/// Waits for the broker, but not for ever: the client library may never answer on a connection that was lost meanwhile.
+///
+/// # Errors
+/// What the broker answered, or that it did not in time.
+pub async fn within_limit<T>(answer: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, lapin::Error> {
+    match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+        Ok(answer) => answer,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
 }
@@ -166,11 +174,16 @@ impl Publisher {
 
     /// Publishes messages, all on their way at once; the answers have the messages' order.
     pub async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
+        self.publish_within(messages, CONFIRM_LIMIT).await
+    }
+
+    /// The same with a time limit of the caller's.
+    pub async fn publish_within(&self, messages: &[Outgoing], limit: Duration) -> Vec<Result<(), PublishError>> {
         if messages.is_empty() {
             return Vec::new();
         }
         let _turn = self.turn.lock().await;
-        let answers = match tokio::time::timeout(CONFIRM_LIMIT, self.publish_all(messages)).await {
+        let answers = match tokio::time::timeout(limit, self.publish_all(messages)).await {
             Ok(answers) => answers,
             Err(_) => Err("no confirm in time".to_owned()),
         };

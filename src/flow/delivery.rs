@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Ended, Weighed};
 use super::{Context, counted_type, settle, split};
-use crate::broker::{connect, describe};
+use crate::broker::{connect, describe, within_limit};
 use crate::domain::types::Instant;
 use crate::metrics::{self, Dependency, Settled};
 use crate::retry::Delays;
@@ -227,7 +227,7 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
     let mut cautious = true;
     while !stop.is_cancelled() {
         until_database_answers(context, stop).await;
-        match open(context, queue, cautious).await {
+        match within_limit(open(context, queue, cautious)).await {
             Ok((connection, channel, consumer)) => {
                 tracing::info!(queue = queue.name(), "consuming");
                 context.connected.set(queue, true);
@@ -235,7 +235,7 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
                 let end = epoch(context, queue, &channel, consumer, cautious, stop).await;
                 cautious = end != EpochEnd::Trusted;
                 context.connected.set(queue, !stop.is_cancelled() && end == EpochEnd::Trusted);
-                if let Err(error) = connection.close(200, "done".into()).await {
+                if let Err(error) = within_limit(connection.close(200, "done".into())).await {
                     tracing::debug!(error = describe(&error), "connection was gone already");
                 }
             }
@@ -338,7 +338,7 @@ async fn epoch(
 }
 
 async fn cancel(channel: &Channel, tag: ShortString) {
-    if let Err(error) = channel.basic_cancel(tag, BasicCancelOptions::default()).await {
+    if let Err(error) = within_limit(channel.basic_cancel(tag, BasicCancelOptions::default())).await {
         tracing::debug!(error = describe(&error), "consumer was gone already");
     }
 }

@@ -66,14 +66,10 @@ pub(super) async fn announce(context: &Context, persisted: &Persisted) {
 
 /// Publishes announcements within a time limit; what is not taken is told in the log.
 pub(super) async fn send(context: &Context, messages: &[Outgoing]) {
-    match tokio::time::timeout(ANNOUNCE_LIMIT, context.announcements.publish(messages)).await {
-        Ok(answers) => {
-            let lost = answers.iter().filter(|answer| answer.is_err()).count();
-            if lost > 0 {
-                tracing::warn!(lost, "announcements were not taken");
-            }
-        }
-        Err(_) => tracing::warn!(lost = messages.len(), "announcements were not taken in time"),
+    let answers = context.announcements.publish_within(messages, ANNOUNCE_LIMIT).await;
+    let lost = answers.iter().filter(|answer| answer.is_err()).count();
+    if lost > 0 {
+        tracing::warn!(lost, "announcements were not taken");
     }
 }
 

@@ -9,7 +9,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 
 use super::delivery::{Alive, Delivery};
 use super::{Context, Verdict, outbound};
-use crate::broker::Outgoing;
+use crate::broker::{Outgoing, within_limit};
 use crate::metrics::{self, Settled, Stage};
 use crate::topology::{self, RetryDelay};
 use crate::wire::{Reason, Rejection};
@@ -89,7 +89,7 @@ async fn tell_broker(mut deliveries: Vec<Delivery>, exits: &[Exit]) -> bool {
     let all = exits.iter().all(|exit| matches!(exit, Exit::Acknowledge(_)));
     if all {
         let Some(last) = deliveries.last() else { return true };
-        let told = matches!(last.ticket.acker.ack(BasicAckOptions { multiple: true }).await, Ok(true));
+        let told = matches!(within_limit(last.ticket.acker.ack(BasicAckOptions { multiple: true })).await, Ok(true));
         if told {
             for (delivery, exit) in deliveries.iter_mut().zip(exits) {
                 if let Exit::Acknowledge(outcome) = exit {
@@ -103,7 +103,8 @@ async fn tell_broker(mut deliveries: Vec<Delivery>, exits: &[Exit]) -> bool {
     for (mut delivery, exit) in deliveries.into_iter().zip(exits) {
         healthy &= match exit {
             Exit::Acknowledge(outcome) => {
-                let told = matches!(delivery.ticket.acker.ack(BasicAckOptions::default()).await, Ok(true));
+                let told =
+                    matches!(within_limit(delivery.ticket.acker.ack(BasicAckOptions::default())).await, Ok(true));
                 if told {
                     delivery.ticket.mark(*outcome);
                 }
@@ -111,7 +112,7 @@ async fn tell_broker(mut deliveries: Vec<Delivery>, exits: &[Exit]) -> bool {
             }
             Exit::HandBack => {
                 let back = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-                matches!(delivery.ticket.acker.nack(back).await, Ok(true))
+                matches!(within_limit(delivery.ticket.acker.nack(back)).await, Ok(true))
             }
         };
     }

@@ -144,6 +144,7 @@ async fn exercise(place: &Place) {
         "/api/v1/claims/at-risk?provider_id=1000000005",
         "/api/v1/remits/77",
         "/api/v1/episodes",
+        "/api/v1/episodes?status=denied",
         "/api/v1/episodes/77",
         "/api/v1/risk/77",
         "/api/v1/risk/77/history",

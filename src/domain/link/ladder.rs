@@ -185,6 +185,7 @@ fn by_payer_number(remittance: &RemittanceKey, compared: &[Compared<'_>]) -> Lin
         return Link::None;
     }
     let frequency = filled(remittance.frequency_code.as_deref());
+    let whole_fit = compared.iter().any(|one| is_mangled(remittance, one) && one.charge.equal() && one.dates.equal());
     let found = compared.iter().filter_map(|one| {
         let successor = matches!(one.claim.frequency_code.trim(), "7" | "8");
         let (strength, confidence) = match (one.claim.sibling, one.payer_number.equal(), successor, frequency) {
@@ -195,10 +196,10 @@ fn by_payer_number(remittance: &RemittanceKey, compared: &[Compared<'_>]) -> Lin
             (_, _, true, None) => (0, 870),
             (_, _, true, Some(_)) => return None,
         };
-        // A payer that reuses a number gives it to claims of other charges; those of one claim agree in theirs.
+        // A payer that reuses a number gives it to claims of other charges: then a claim that fits whole is meant.
         let mangled = is_mangled(remittance, one);
-        let elsewhere =
-            one.charge == Fact::Differs && if one.claim.sibling { !mangled } else { one.payer == Fact::Differs };
+        let elsewhere = one.charge == Fact::Differs
+            && if one.claim.sibling { whole_fit && !mangled } else { one.payer == Fact::Differs };
         let mangled = u32::from(mangled);
         let rank = strength << 7 | mangled << 6 | one.preference();
         (!elsewhere).then(|| one.found(rank, confidence - one.deduction()))

@@ -214,6 +214,28 @@ fn a_sibling_remittance_names_the_claim() {
 }
 
 #[test]
+fn a_number_that_a_payer_reuses_does_not_outdo_a_claim_that_fits_whole() {
+    let sibling = Candidate { sibling: true, ..claim(1, "OLD").charge(3) };
+    let claims = [sibling, claim(2, "AB-0002")];
+    let Link::Linked { claim_id, method, .. } = linked(&remittance("AB0002"), &claims) else { panic!("linked") };
+    assert_eq!((claim_id, method), (2, Method::MangledControlNumber));
+}
+
+#[test]
+fn a_rung_that_cannot_decide_lets_the_next_one_try() {
+    let reused = |id, name, member: &str| Candidate {
+        member_id: Some(member.into()),
+        ..claim(id, name).succeeding("1", "ICN1")
+    };
+    let two = [reused(1, "AAAA1", "W7"), reused(2, "BBBB2", "W8")];
+    assert!(matches!(linked(&remittance("?"), &two), Link::Ambiguous { .. }), "nothing tells them apart");
+    let [one, other] = two;
+    let three = [one, other, claim(3, "CCCC3")];
+    let Link::Linked { claim_id, method, .. } = linked(&remittance("?"), &three) else { panic!("linked") };
+    assert_eq!((claim_id, method), (3, Method::MemberDatesCharge));
+}
+
+#[test]
 fn a_payers_number_means_nothing_at_another_payer() {
     let claims = [claim(1, "A").succeeding("1", "ICN1").place(Responsibility::Primary, "Y").charge(7)];
     assert_eq!(linked(&remittance("?"), &claims), Link::None);
