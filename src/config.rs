@@ -27,6 +27,19 @@ pub struct Setting {
     pub help: &'static str,
 }
 
+impl Setting {
+    /// Whether a key of the settings file means this setting: its own name, or that of the environment variable.
+    fn is_called(&self, key: &str) -> bool {
+        key.eq_ignore_ascii_case(self.key) || key.eq_ignore_ascii_case(self.env)
+    }
+
+    /// Whether a key of the settings file names the file that holds this secret.
+    fn is_file(&self, key: &str) -> bool {
+        let (name, end) = key.split_at_checked(key.len().saturating_sub(5)).unwrap_or((key, ""));
+        end.eq_ignore_ascii_case("_file") && self.is_called(name)
+    }
+}
+
 const fn plain(key: &'static str, env: &'static str, default: &'static str, help: &'static str) -> Setting {
     Setting { key, env, default, secret: false, help }
 }
@@ -197,6 +210,7 @@ pub type Raw = BTreeMap<&'static str, (String, Origin)>;
 /// A file that cannot be read or has an unknown key (named, with the nearest known one).
 pub fn collect(flags: &BTreeMap<String, String>, file: Option<&Path>) -> Result<Raw, CommandError> {
     let in_file = file.map(read_file).transpose()?.unwrap_or_default();
+    refuse_mistyped(environment_names())?;
     let mut raw = Raw::new();
     for setting in SETTINGS {
         let value = if let Some(value) = flags.get(setting.key) {
@@ -216,6 +230,40 @@ pub fn collect(flags: &BTreeMap<String, String>, file: Option<&Path>) -> Result<
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment_names() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
+
+/// Refuses names that are one or two letters away from a setting's. Others belong to somebody else: the environment,
+/// unlike the file, is shared.
+fn refuse_mistyped(names: Vec<String>) -> Result<(), CommandError> {
+    let prefixes = ["CLAIMRISK_", "CACHE_TTL_"];
+    for name in names.iter().filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
+        let near = |setting: &&Setting| (1..=2).contains(&distance(name, setting.env));
+        let known = SETTINGS.iter().any(|setting| setting.env == name);
+        if let Some(setting) = SETTINGS.iter().find(near).filter(|_| !known) {
+            return Err(CommandError::Config(format!("environment {name}: unknown; did you mean {}?", setting.env)));
+        }
+    }
+    Ok(())
+}
+
+/// How many letters must be put in, left out or changed to make one name the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &wanted) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != wanted);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
 }
 
 /// Whether a setting's environment variable (or its `_FILE`) is set: `demo` then uses that server.
@@ -243,28 +291,29 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, CommandError> {
     let table: toml::Table = toml::from_str(&text).map_err(|error| bad(error.message().to_owned()))?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
-        if !SETTINGS.iter().any(|setting| setting.key == key) {
-            let hint = nearest(&key).map_or(String::new(), |known| format!("; did you mean `{known}`?"));
-            return Err(bad(format!("unknown key `{key}`{hint}")));
-        }
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
             _ => return Err(bad(format!("`{key}` must be a string or a whole number"))),
         };
-        values.insert(key, text);
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.is_called(&key)) {
+            values.insert(setting.key.to_owned(), text);
+        } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.secret && setting.is_file(&key)) {
+            let secret =
+                std::fs::read_to_string(&text).map_err(|error| bad(format!("`{key}`: cannot read {text}: {error}")))?;
+            values.insert(setting.key.to_owned(), secret.trim().to_owned());
+        } else {
+            let hint = nearest(&key).map_or(String::new(), |known| format!("; did you mean `{known}`?"));
+            return Err(bad(format!("unknown key `{key}`{hint}")));
+        }
     }
     Ok(values)
 }
 
-/// The known key that shares most letters with a mistyped one.
+/// The known key that is nearest to a mistyped one, if it is near at all.
 fn nearest(key: &str) -> Option<&'static str> {
-    let score = |known: &str| key.chars().zip(known.chars()).filter(|(a, b)| a == b).count();
-    SETTINGS
-        .iter()
-        .map(|setting| setting.key)
-        .max_by_key(|known| score(known))
-        .filter(|known| score(known) * 2 >= key.len())
+    let apart = |known: &&str| distance(&key.to_lowercase(), known);
+    SETTINGS.iter().map(|setting| setting.key).min_by_key(apart).filter(|known| apart(known) * 2 < key.len())
 }
 
 impl Config {
@@ -382,58 +431,5 @@ fn levels(raw: &Raw) -> Result<Levels, CommandError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(changes: &[(&str, &str)]) -> Result<Config, CommandError> {
-        let flags = changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut raw = collect(&flags, None)?;
-        // Only the defaults and the changes count here, whatever this machine's environment holds.
-        for setting in SETTINGS {
-            if !changes.iter().any(|(key, _)| *key == setting.key) {
-                raw.insert(setting.key, (setting.default.to_owned(), Origin::Default));
-            }
-        }
-        Config::from_raw(&raw)
-    }
-
-    #[test]
-    fn the_defaults_are_a_valid_configuration() {
-        let config = with(&[]).unwrap();
-        assert_eq!(config.cache_ttls[1], Duration::from_secs(3600));
-        assert_eq!(config.http_addr.port(), 8000);
-    }
-
-    #[test]
-    fn a_wrong_setting_is_named_with_its_origin_and_a_mend() {
-        let error = with(&[("cache_ttl_claim", "soon")]).unwrap_err();
-        assert_eq!(error.exit_code(), 78);
-        assert!(error.to_string().contains("cache_ttl_claim = soon (from flag)"), "{error}");
-        let error = with(&[("prefetch_messages", "10")]).unwrap_err();
-        assert!(error.to_string().contains("raise the first"), "{error}");
-    }
-
-    #[test]
-    fn the_api_without_tokens_binds_to_loopback_only() {
-        assert!(with(&[("http_addr", "0.0.0.0:8000")]).is_err());
-        assert!(with(&[("http_addr", "0.0.0.0:8000"), ("api_tokens_file", "tokens")]).is_err());
-        assert!(with(&[("http_addr", "[::1]:8000")]).is_ok());
-    }
-
-    #[test]
-    fn a_url_never_prints_its_password() {
-        let url = SecretUrl::new("amqp://user:hunter2@broker:5672/v?heartbeat=5");
-        assert_eq!(format!("{url:?}"), "amqp://broker:5672/v");
-        let error = with(&[("redis_url", "http://hunter2@x")]).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn an_unknown_key_in_the_file_is_an_error_with_a_suggestion() {
-        let path = std::env::temp_dir().join(format!("claimrisk-config-{}.toml", std::process::id()));
-        std::fs::write(&path, "cache_ttl_clam = 5\n").unwrap();
-        let error = collect(&BTreeMap::new(), Some(&path)).unwrap_err();
-        std::fs::remove_file(&path).unwrap();
-        assert!(error.to_string().contains("did you mean `cache_ttl_cla"), "{error}");
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;
