@@ -210,7 +210,7 @@ pub type Raw = BTreeMap<&'static str, (String, Origin)>;
 /// A file that cannot be read or has an unknown key (named, with the nearest known one).
 pub fn collect(flags: &BTreeMap<String, String>, file: Option<&Path>) -> Result<Raw, CommandError> {
     let in_file = file.map(read_file).transpose()?.unwrap_or_default();
-    refuse_mistyped(environment_names())?;
+    refuse_mistyped(&environment_names())?;
     let mut raw = Raw::new();
     for setting in SETTINGS {
         let value = if let Some(value) = flags.get(setting.key) {
@@ -232,14 +232,13 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment_names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
 /// Refuses names that are one or two letters away from a setting's. Others belong to somebody else: the environment,
 /// unlike the file, is shared.
-fn refuse_mistyped(names: Vec<String>) -> Result<(), CommandError> {
+fn refuse_mistyped(names: &[String]) -> Result<(), CommandError> {
     let prefixes = ["CLAIMRISK_", "CACHE_TTL_"];
     for name in names.iter().filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
         let near = |setting: &&Setting| (1..=2).contains(&distance(name, setting.env));

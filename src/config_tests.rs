@@ -56,7 +56,7 @@ fn an_unknown_key_in_the_file_is_an_error_with_a_suggestion() {
 
 #[test]
 fn a_mistyped_name_in_the_environment_is_an_error_and_a_strangers_is_not() {
-    let refused = |name: &str| refuse_mistyped(vec![name.to_owned()]).map_err(|error| error.to_string());
+    let refused = |name: &str| refuse_mistyped(&[name.to_owned()]).map_err(|error| error.to_string());
     let error = refused("CACHE_TTL_CLAIMS").unwrap_err();
     assert_eq!(error, "environment CACHE_TTL_CLAIMS: unknown; did you mean CACHE_TTL_CLAIM?");
     assert!(refused("CLAIMRISK_HTP_ADDR").is_err());
