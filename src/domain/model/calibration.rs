@@ -41,10 +41,15 @@ fn logs(log_odds: f64) -> (f64, f64) {
 }
 
 impl Calibration {
+    /// Whether it changes nothing.
+    pub fn is_identity(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Calibrates log-odds.
     #[expect(clippy::cast_precision_loss, reason = "parameters are far below 2^53 millionths")]
     pub fn apply(&self, log_odds: f64) -> f64 {
-        if *self == Self::default() {
+        if self.is_identity() {
             return log_odds;
         }
         let (p, q) = logs(log_odds);
