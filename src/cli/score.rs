@@ -1,16 +1,14 @@
 //! `claimrisk score`: the worklist of the claims in files, without any server.
 //!
 //! The scores are those that a worker gives the same claims. Patient control numbers are shown: they are the user's own,
-//! on the user's own terminal. Must never: show anything else of a patient, or let the history change a score.
+//! on the user's own terminal. Must never: show anything else of a patient, or learn from what is to be scored.
 
-mod history;
 mod worklist;
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use self::history::{Gathering, History};
 use self::worklist::{Row, Worklist};
 use super::output::{print, print_json, say, table};
 use super::publish::input::{self, Format, Found, Reading, Source};
@@ -19,6 +17,7 @@ use crate::config::Config;
 use crate::domain::rules::Facts;
 use crate::domain::score::{Level, Snapshot, score};
 use crate::error::CommandError;
+use crate::history::{Gathering, History};
 use crate::wire::{Event, Payload};
 
 /// Parts that could not be read and are shown; the others are counted.
@@ -31,9 +30,10 @@ The list is ordered by expected loss: score x charge. The score is the probabili
 that the payer's first answer denies the claim, a line of it, or a material part of it. Each reason
 says what raises it; the fix says what to mend and how many points that takes off.
 
-With --history, earlier claims and their remittances are linked in memory, and what each payer did
-with lines of the same procedure is shown beside the reasons (\"97140: 38 of 102 denied\"). It is
-evidence for the reader: the score does not change by it.
+With --history, earlier claims and their remittances are linked in memory, and the model learns from
+them what the fleet of workers would: the scores are those a worker gives after the same history.
+What each payer did with lines of the same procedure is shown beside the reasons (\"97140: 38 of 102
+denied\").
 
 Examples:
   claimrisk score tomorrow.837
@@ -49,7 +49,7 @@ Exit code 65 when a file that is named, or all of a folder, cannot be read, or h
 pub struct Arguments {
     #[command(flatten)]
     paths: Paths,
-    /// Earlier claims and remittances (837, 835, NDJSON events, folders of them), shown as evidence; stands after PATH.
+    /// Earlier claims and remittances (837, 835, NDJSON events, folders of them) to learn from; stands after PATH.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     history: Vec<PathBuf>,
     /// How many claims to list; 0 lists all.
@@ -68,7 +68,8 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     let sources = input::sources(&arguments.paths.paths)?;
     let mut read = Read::default();
     let history = gather(&arguments.history, config, &mut read)?;
-    let (snapshot, mut worklist) = (Snapshot::expert(), Worklist::new(arguments.limit));
+    let snapshot = history.as_ref().map_or_else(Snapshot::expert, |history| Snapshot::of(&history.learn()));
+    let mut worklist = Worklist::new(arguments.limit);
     read.all(&sources, config, &mut |event, file| {
         let Payload::Claim(claim) = &event.payload else { return false };
         let facts = Facts::of(claim, event.time.date_naive());

@@ -2,7 +2,7 @@
 //!
 //! Must never: make a label of anything but the first final adjudication.
 
-use crate::domain::claim::Claim;
+use crate::domain::claim::ServiceLine;
 use crate::domain::outcome::LineVerdict;
 use crate::domain::types::Date;
 use chrono::Datelike as _;
@@ -50,6 +50,23 @@ impl OrderKey {
     }
 }
 
+/// A line of a claim, as far as a remittance may name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineOfClaim {
+    /// The submitter's line number (REF*6R).
+    pub control_number: Option<String>,
+    /// The procedure or revenue code.
+    pub code: Option<String>,
+}
+
+impl LineOfClaim {
+    /// What a remittance may name of a service line.
+    pub fn of(line: &ServiceLine) -> Self {
+        let code = line.procedure_code.as_ref().or(line.revenue_code.as_ref());
+        Self { control_number: line.control_number.clone(), code: code.cloned() }
+    }
+}
+
 /// A line of a remittance, as far as it names and decides a line of the claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineOfRemittance {
@@ -65,18 +82,17 @@ pub struct LineOfRemittance {
 ///
 /// A claim of one line is decided as a whole. Lines that the remittance does not name share the claim's decision when it
 /// names no line at all; else they are unknown.
-pub fn line_labels(claim: &Claim, denied: bool, remitted: &[LineOfRemittance]) -> Vec<Option<bool>> {
-    if claim.lines.len() == 1 || remitted.is_empty() || !denied {
-        return vec![Some(denied); claim.lines.len()];
+pub fn line_labels(claim: &[LineOfClaim], denied: bool, remitted: &[LineOfRemittance]) -> Vec<Option<bool>> {
+    if claim.len() == 1 || remitted.is_empty() || !denied {
+        return vec![Some(denied); claim.len()];
     }
     let mut used = vec![false; remitted.len()];
-    let mut labels: Vec<Option<bool>> = vec![None; claim.lines.len()];
+    let mut labels: Vec<Option<bool>> = vec![None; claim.len()];
     for by_number in [true, false] {
-        for (line, label) in claim.lines.iter().zip(&mut labels).filter(|(_, label)| label.is_none()) {
-            let code = line.procedure_code.as_ref().or(line.revenue_code.as_ref());
+        for (line, label) in claim.iter().zip(&mut labels).filter(|(_, label)| label.is_none()) {
             let found = remitted.iter().zip(&mut used).find(|(one, used)| {
                 let named = one.control_number.is_some() && one.control_number == line.control_number;
-                !**used && if by_number { named } else { one.code.is_some() && one.code.as_ref() == code }
+                !**used && if by_number { named } else { one.code.is_some() && one.code == line.code }
             });
             if let Some((one, used)) = found {
                 *used = true;

@@ -15,7 +15,7 @@ mod tests;
 
 pub use calibration::Calibration;
 pub use features::{Feature, Features};
-pub use label::{Label, LineOfRemittance, OrderKey, line_labels};
+pub use label::{Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 pub use learner::{Learned, Learner};
 
 use super::rules::{CATALOGUE, Component, PayerClass, Rule};

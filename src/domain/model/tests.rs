@@ -160,9 +160,10 @@ fn lines_are_matched_by_number_then_by_code() {
         code: code.clone(),
         verdict,
     };
+    let of: Vec<LineOfClaim> = claim.lines.iter().map(LineOfClaim::of).collect();
     let remitted = [line(Some("B"), LineVerdict::Denied), line(None, LineVerdict::Paid)];
-    assert_eq!(line_labels(&claim, true, &remitted), [Some(false), Some(true)]);
-    assert_eq!(line_labels(&claim, true, &remitted[..1]), [None, Some(true)]);
-    assert_eq!(line_labels(&claim, true, &[]), [Some(true), Some(true)]);
-    assert_eq!(line_labels(&claim, false, &remitted), [Some(false), Some(false)]);
+    assert_eq!(line_labels(&of, true, &remitted), [Some(false), Some(true)]);
+    assert_eq!(line_labels(&of, true, &remitted[..1]), [None, Some(true)]);
+    assert_eq!(line_labels(&of, true, &[]), [Some(true), Some(true)]);
+    assert_eq!(line_labels(&of, false, &remitted), [Some(false), Some(false)]);
 }

@@ -215,6 +215,22 @@ pub fn factors(claim: &Claim, facts: &Facts) -> Features {
     Features::of(claim, facts, rules.into_iter())
 }
 
+/// The score of a claim whose factors are known, as log-odds in millionths: what [`score`] gives, without the explanation.
+pub fn log_odds(features: &Features, snapshot: &Snapshot) -> i64 {
+    let weighed = weigh(features, snapshot);
+    Sum { mean_micro: weighed.mean_micro, variance_micro: weighed.variance_micro }.logit_micro(snapshot)
+}
+
+/// Log-odds in millionths as `overall_score` in tenths.
+pub fn overall_tenths(logit_micro: i64) -> u16 {
+    tenths(probability(logit_micro))
+}
+
+/// Log-odds in millionths as a probability.
+pub fn probability_of(logit_micro: i64) -> f64 {
+    probability(logit_micro)
+}
+
 /// Sums of means and variances over cells.
 #[derive(Clone, Copy)]
 struct Sum {
