@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::cli::publish::input::Source;
 use crate::config::collect;
 use crate::wire::decode_json;
 use crate::wire::examples::{CLAIM_SUBMITTED, REMITTANCE_RECEIVED};

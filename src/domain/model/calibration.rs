@@ -1,38 +1,42 @@
-//! Beta calibration (Kull, Silva Filho, Flach 2017): bends scores to the denial rates that were seen.
+//! Calibration: bends scores to the denial rates that were seen.
 //!
-//! `logit p = a ln(p_raw) - b ln(1 - p_raw) + c`, with a and b not below zero, so that the order of scores is kept. Fitted
-//! on claims whose first answer had time to come. Must never: be taken over unless it is better on the newest of them.
+//! With few labels a slope and an intercept (Platt 1999), with more the three parameters of beta calibration (Kull, Silva
+//! Filho, Flach 2017), with many a line with bends at fixed scores: claims have many causes of which one is enough, so that
+//! rates have a floor that no smooth curve of three parameters follows. Fitted on claims whose first answer had time to
+//! come. Must never: change the order of scores, or be taken over unless it is better on the newest claims.
 
-/// The three parameters in millionths; the default changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calibration {
-    /// Weight of `ln p`.
-    pub a_micro: i64,
-    /// Weight of `-ln(1 - p)`.
-    pub b_micro: i64,
-    /// What is added.
-    pub c_micro: i64,
+/// Bends of the line, in millionths of log-odds.
+const KNOTS: [i64; 8] = [-4_500_000, -3_750_000, -3_000_000, -2_250_000, -1_500_000, -750_000, 250_000, 1_500_000];
+/// The line's slopes between the bends and outside of them.
+const SLOPES: usize = KNOTS.len() + 1;
+/// No slope is less, so that the order of scores is kept.
+const FLATTEST: f64 = 0.02;
+
+/// What is done to the log-odds of a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Calibration {
+    /// Nothing.
+    #[default]
+    None,
+    /// `a ln p - b ln(1 - p) + c`, in millionths. Platt's line has `a = b`.
+    Beta([i64; 3]),
+    /// The value at the first bend, and the slopes from the left to the right, in millionths.
+    Bent(i64, [i64; SLOPES]),
 }
 
-impl Default for Calibration {
-    fn default() -> Self {
-        Self { a_micro: 1_000_000, b_micro: 1_000_000, c_micro: 0 }
-    }
-}
-
-/// From so many labels and denials on, all three parameters are fitted.
-const FULL: (usize, usize) = (2000, 200);
-/// From so many on, a slope and an intercept (Platt); below, nothing.
-const SLOPE: (usize, usize) = (500, 50);
-/// How strongly the parameters are held to (1, 1, 0): as much as this many observations of middling scores.
+/// From so many labels and denials on, a line with bends is tried.
+const MANY: (usize, usize) = (5000, 500);
+/// From so many on, beta calibration is tried.
+const SOME: (usize, usize) = (2000, 200);
+/// From so many on, a slope and an intercept; below, nothing.
+const FEW: (usize, usize) = (500, 50);
+/// How strongly parameters are held to those that change nothing: as this many observations of middling scores.
 const RIDGE: f64 = 4.0;
 /// Steps of Newton's method; it doubles the number of right digits with each.
-const STEPS: usize = 12;
+const STEPS: usize = 10;
 
 /// A score before calibration in log-odds, and whether the claim was denied.
 pub(super) type Observation = (f64, bool);
-
-type Vector = [f64; 3];
 
 /// `ln p` and `ln(1 - p)` of log-odds, without loss at the ends.
 fn logs(log_odds: f64) -> (f64, f64) {
@@ -40,26 +44,65 @@ fn logs(log_odds: f64) -> (f64, f64) {
     (-softplus(-log_odds), -softplus(log_odds))
 }
 
-impl Calibration {
-    /// Whether it changes nothing.
-    pub fn is_identity(&self) -> bool {
-        *self == Self::default()
-    }
+#[expect(clippy::cast_precision_loss, reason = "parameters are far below 2^53 millionths")]
+fn whole(micro: i64) -> f64 {
+    micro as f64 / 1e6
+}
 
-    /// Calibrates log-odds.
-    #[expect(clippy::cast_precision_loss, reason = "parameters are far below 2^53 millionths")]
-    pub fn apply(&self, log_odds: f64) -> f64 {
-        if self.is_identity() {
-            return log_odds;
+fn micro(value: f64) -> i64 {
+    libm::round(value * 1e6) as i64
+}
+
+/// How far a score lies in each part between the bends: before the first bend below zero, behind it above.
+fn parts(log_odds: f64) -> [f64; SLOPES] {
+    std::array::from_fn(|part| {
+        let from = part.checked_sub(1).and_then(|place| KNOTS.get(place)).copied().map(whole);
+        let to = KNOTS.get(part).copied().map(whole);
+        match (from, to) {
+            (None, Some(to)) => (log_odds - to).min(0.0),
+            (Some(from), to) => (log_odds.min(to.unwrap_or(f64::INFINITY)) - from).max(0.0),
+            (None, None) => log_odds,
         }
-        let (p, q) = logs(log_odds);
-        (self.a_micro as f64 * p - self.b_micro as f64 * q + self.c_micro as f64) / 1e6
+    })
+}
+
+impl Calibration {
+    /// Calibrates log-odds.
+    pub fn apply(&self, log_odds: f64) -> f64 {
+        match self {
+            Self::None => log_odds,
+            Self::Beta([a, b, c]) => {
+                let (p, q) = logs(log_odds);
+                whole(*a) * p - whole(*b) * q + whole(*c)
+            }
+            Self::Bent(start, slopes) => {
+                let bent = parts(log_odds).iter().zip(slopes).map(|(part, slope)| part * whole(*slope)).sum::<f64>();
+                whole(*start) + bent
+            }
+        }
     }
 
-    fn of(parameters: Vector) -> Self {
-        let micro = |value: f64| libm::round(value * 1e6) as i64;
-        let [a, b, c] = parameters.map(micro);
-        Self { a_micro: a, b_micro: b, c_micro: c }
+    /// Whether it changes nothing.
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// The parameters, to be stored: none, three, or one and the slopes.
+    pub fn parameters(&self) -> Vec<i64> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Beta(parameters) => parameters.to_vec(),
+            Self::Bent(start, slopes) => [*start].into_iter().chain(*slopes).collect(),
+        }
+    }
+
+    /// Reads stored parameters back; `None` when they are no calibration's.
+    pub fn of_parameters(parameters: &[i64]) -> Option<Self> {
+        match parameters {
+            [] => Some(Self::None),
+            [a, b, c] => Some(Self::Beta([*a, *b, *c])),
+            [start, slopes @ ..] => Some(Self::Bent(*start, slopes.try_into().ok()?)),
+        }
     }
 
     /// The mean log-loss on observations.
@@ -75,82 +118,111 @@ impl Calibration {
         sum / observations.len().max(1) as f64
     }
 
-    /// Fits anew on observations, the oldest first, and returns the better one for the newest fifth of them: the new
-    /// one, this one, or none at all.
+    /// Fits anew on observations, the oldest first, and returns what is best for the newest fifth of them: this
+    /// calibration, none, or one fitted without that fifth. The fitted one is then fitted on all.
     pub(super) fn refit(self, observations: &[Observation]) -> Self {
         let (older, newest) = observations.split_at(observations.len() - observations.len() / 5);
-        let denials = |part: &[Observation]| part.iter().filter(|(_, denied)| *denied).count();
-        let (count, denied) = (observations.len(), denials(observations));
-        let fit: fn(&[Observation]) -> Option<Self> = if count >= FULL.0 && denied >= FULL.1 {
-            |part| beta(part).or_else(|| platt(part))
-        } else if count >= SLOPE.0 && denied >= SLOPE.1 {
-            platt
-        } else {
-            return self;
+        let denied = observations.iter().filter(|(_, denied)| *denied).count();
+        let enough = |wanted: (usize, usize)| observations.len() >= wanted.0 && denied >= wanted.1;
+        let mut best = (self, None::<Fit>, self.loss(newest));
+        let mut offer = |calibration: Self, fit: Option<Fit>| {
+            let loss = calibration.loss(newest);
+            if loss < best.2 {
+                best = (calibration, fit, loss);
+            }
         };
-        let kept = if self.loss(newest) <= Self::default().loss(newest) { self } else { Self::default() };
-        match fit(older) {
-            Some(tried) if tried.loss(newest) < kept.loss(newest) => fit(observations).unwrap_or(kept),
-            _ => kept,
+        offer(Self::None, None);
+        for (wanted, fit) in [(FEW, platt as Fit), (SOME, beta), (MANY, bent)] {
+            if let Some(calibration) = enough(wanted).then(|| fit(older)).flatten() {
+                offer(calibration, Some(fit));
+            }
         }
+        let (kept, fit, _) = best;
+        fit.and_then(|fit| fit(observations)).unwrap_or(kept)
     }
 }
 
-fn beta(observations: &[Observation]) -> Option<Calibration> {
-    let rows = observations.iter().map(|(score, denied)| {
-        let (p, q) = logs(*score);
-        ([p, -q, 1.0], *denied)
-    });
-    newton(&rows.collect::<Vec<_>>(), [1.0, 1.0, 0.0]).filter(|[a, b, _]| *a >= 0.0 && *b >= 0.0).map(Calibration::of)
-}
+/// Fits one form of calibration.
+type Fit = fn(&[Observation]) -> Option<Calibration>;
 
 fn platt(observations: &[Observation]) -> Option<Calibration> {
-    let rows = observations.iter().map(|(score, denied)| ([*score, 0.0, 1.0], *denied));
-    let [slope, _, intercept] = newton(&rows.collect::<Vec<_>>(), [1.0, 0.0, 0.0])?;
-    (slope >= 0.0).then(|| Calibration::of([slope, slope, intercept]))
+    let [slope, intercept] = newton(observations, |score| [score, 1.0], [1.0, 0.0])?;
+    (slope >= 0.0).then(|| Calibration::Beta([slope, slope, intercept].map(micro)))
+}
+
+fn beta(observations: &[Observation]) -> Option<Calibration> {
+    let logs = |score| {
+        let (p, q) = logs(score);
+        [p, -q, 1.0]
+    };
+    newton(observations, logs, [1.0, 1.0, 0.0])
+        .filter(|[a, b, _]| *a >= 0.0 && *b >= 0.0)
+        .map(|parameters| Calibration::Beta(parameters.map(micro)))
+}
+
+fn bent(observations: &[Observation]) -> Option<Calibration> {
+    const COUNT: usize = SLOPES + 1;
+    let row = |score: f64| {
+        let parts = parts(score);
+        std::array::from_fn::<f64, COUNT, _>(|place| parts.get(place).copied().unwrap_or(1.0))
+    };
+    let start = KNOTS.first().copied().map(whole)?;
+    let home = std::array::from_fn::<f64, COUNT, _>(|place| if place < SLOPES { 1.0 } else { start });
+    let fitted = newton(observations, row, home)?;
+    let slopes = std::array::from_fn(|place| micro(fitted.get(place).copied().unwrap_or(1.0).max(FLATTEST)));
+    Some(Calibration::Bent(micro(*fitted.last()?), slopes))
 }
 
 /// Logistic regression with a ridge towards `home`, by Newton's method.
-fn newton(rows: &[(Vector, bool)], home: Vector) -> Option<Vector> {
+fn newton<const N: usize>(
+    observations: &[Observation],
+    row: impl Fn(f64) -> [f64; N],
+    home: [f64; N],
+) -> Option<[f64; N]> {
     let mut at = home;
     for _ in 0..STEPS {
-        let mut gradient: Vector = std::array::from_fn(|i| RIDGE * (home[i] - at[i]));
-        let mut curvature = [[RIDGE, 0.0, 0.0], [0.0, RIDGE, 0.0], [0.0, 0.0, RIDGE]];
-        for (x, denied) in rows {
+        let mut gradient: [f64; N] = std::array::from_fn(|i| RIDGE * (home[i] - at[i]));
+        let mut curvature: [[f64; N]; N] =
+            std::array::from_fn(|i| std::array::from_fn(|j| if i == j { RIDGE } else { 0.0 }));
+        for (score, denied) in observations {
+            let x = row(*score);
             let z: f64 = x.iter().zip(&at).map(|(one, other)| one * other).sum();
             let p = 1.0 / (1.0 + libm::exp(-z));
             let (residual, weight) = (f64::from(u8::from(*denied)) - p, p * (1.0 - p));
-            for (i, row) in curvature.iter_mut().enumerate() {
+            for (i, curve) in curvature.iter_mut().enumerate().filter(|(i, _)| x[*i] != 0.0) {
                 gradient[i] += x[i] * residual;
-                for (j, cell) in row.iter_mut().enumerate() {
-                    *cell += weight * x[i] * x[j];
+                for (cell, other) in curve.iter_mut().zip(&x) {
+                    *cell += weight * x[i] * other;
                 }
             }
         }
         let step = solve(curvature, gradient)?;
         at = std::array::from_fn(|i| at[i] + step[i]);
-        if !at.iter().all(|value| value.is_finite()) {
-            return None;
-        }
     }
-    Some(at)
+    at.iter().all(|value| value.is_finite()).then_some(at)
 }
 
-/// Solves three equations (Cramer's rule); the ridge keeps the determinant from zero.
-fn solve(m: [Vector; 3], v: Vector) -> Option<Vector> {
-    let determinant = |m: [Vector; 3]| {
-        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
-            + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
-    };
-    let whole = determinant(m);
-    let with = |column: usize| {
-        let mut replaced = m;
-        for (row, value) in replaced.iter_mut().zip(v) {
-            row[column] = value;
+/// Solves linear equations by elimination; the ridge keeps the matrix positive definite, so that no pivot is zero.
+fn solve<const N: usize>(mut m: [[f64; N]; N], mut v: [f64; N]) -> Option<[f64; N]> {
+    for pivot in 0..N {
+        let by = m[pivot][pivot];
+        if !by.is_finite() || by <= 0.0 {
+            return None;
         }
-        determinant(replaced) / whole
-    };
-    (whole > 0.0).then(|| std::array::from_fn(with))
+        for below in pivot + 1..N {
+            let factor = m[below][pivot] / by;
+            let upper = m[pivot];
+            for (cell, above) in m[below].iter_mut().zip(upper) {
+                *cell -= factor * above;
+            }
+            v[below] -= factor * v[pivot];
+        }
+    }
+    for row in (0..N).rev() {
+        let known: f64 = (row + 1..N).map(|column| m[row][column] * v[column]).sum();
+        v[row] = (v[row] - known) / m[row][row];
+    }
+    Some(v)
 }
 
 #[cfg(test)]
@@ -184,8 +256,8 @@ mod tests {
     fn few_labels_change_nothing_and_more_fit_a_line_first() {
         assert_eq!(Calibration::default().refit(&sample(400, |score| score * 0.5)), Calibration::default());
         let some = Calibration::default().refit(&sample(1000, |score| score * 0.5));
-        assert_eq!(some.a_micro, some.b_micro);
-        assert!((400_000..600_000).contains(&some.a_micro), "{}", some.a_micro);
+        let Calibration::Beta([a, b, _]) = some else { panic!("{some:?}") };
+        assert!(a == b && (400_000..600_000).contains(&a), "{a} {b}");
     }
 
     #[test]
@@ -199,6 +271,37 @@ mod tests {
     fn no_calibration_changes_nothing_at_all() {
         for score in [-700.0, -3.2, 0.0, 700.0] {
             assert!((Calibration::default().apply(score) - score).abs() < f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn a_floor_below_which_no_rate_falls_is_found_and_the_order_of_scores_kept() {
+        let floor = |score: f64| score.max(-3.0);
+        let fitted = Calibration::default().refit(&sample(20_000, floor));
+        assert!(matches!(fitted, Calibration::Bent(..)), "{fitted:?}");
+        for score in [-4.3, -3.5, -2.0, 0.0, 1.0] {
+            assert!((fitted.apply(score) - floor(score)).abs() < 0.25, "{score}: {}", fitted.apply(score));
+        }
+        for step in -100..100 {
+            let score = f64::from(step) / 10.0;
+            assert!(fitted.apply(score) < fitted.apply(score + 0.1), "{score}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_read_back() {
+        let bent = Calibration::default().refit(&sample(20_000, |score| score.max(-3.0)));
+        for calibration in [Calibration::None, Calibration::Beta([1, 2, 3]), bent] {
+            assert_eq!(Calibration::of_parameters(&calibration.parameters()), Some(calibration));
+        }
+        assert_eq!(Calibration::of_parameters(&[1, 2]), None);
+    }
+
+    #[test]
+    fn a_line_of_slope_one_changes_nothing() {
+        let straight = Calibration::Bent(KNOTS[0], [1_000_000; SLOPES]);
+        for score in [-9.0, -4.5, -4.0, 0.0, 0.25, 7.0] {
+            assert!((straight.apply(score) - score).abs() < 1e-12, "{score}");
         }
     }
 }

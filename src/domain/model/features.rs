@@ -97,9 +97,14 @@ impl Features {
         self.put(Kind::ClaimType, &[claim.claim_type.as_str(), claim.responsibility.code()]);
         self.put(Kind::Frequency, &[told(Some(&claim.frequency_code))]);
         self.put(Kind::LineCount, &[line_count(claim.lines.len())]);
-        if let Some(lag) = lag(claim, facts) {
-            self.put(Kind::Lag, &[lag]);
+        if let Some(days) = lag(claim, facts) {
+            self.put(Kind::Lag, &[lag_class(days)]);
+            // Months, up to a year and a bit: a payer's limit lies somewhere among them.
+            let months = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13+"];
+            let month = usize::try_from(days / 30).unwrap_or(0).min(months.len() - 1);
+            self.put(Kind::PayerLag, &[&payer, months.get(month).copied().unwrap_or(NONE)]);
         }
+        self.put(Kind::Told, &[claim.claim_type.as_str(), &told_of_claim(claim)]);
         let billing = claim.billing_provider.npi.as_ref().or(claim.billing_provider.tax_id.as_ref());
         let billing = billing.map(String::as_str).or(claim.practice_key()).unwrap_or(NONE);
         self.put(Kind::Provider, &[billing]);
@@ -116,6 +121,7 @@ impl Features {
         let pointer = line.diagnosis_pointers.first().map_or(0, |place| usize::from(place.saturating_sub(1)));
         let diagnosis = claim.diagnosis_codes.get(pointer).or(claim.diagnosis_codes.first());
         let diagnosis = told(diagnosis);
+        let section = section(code);
         let category = diagnosis.get(..3).unwrap_or(diagnosis);
         let authorized = claim.prior_authorization_number.as_ref().is_some_and(|one| !one.expose().trim().is_empty());
         self.put(Kind::Family, &[family]);
@@ -128,7 +134,11 @@ impl Features {
         if !line.modifiers.is_empty() {
             self.modifiers(payer, code, &line.modifiers);
         }
-        self.put(Kind::PayerDiagnosisFamily, &[payer, category, family]);
+        self.put(Kind::PayerDiagnosis, &[payer, category]);
+        self.put(Kind::PayerDiagnosisSection, &[payer, category, section]);
+        let fields = told_of_line(claim, line);
+        self.put(Kind::FamilyTold, &[family, &fields]);
+        self.put(Kind::PayerFamilyTold, &[payer, family, &fields]);
         self.put(Kind::DiagnosisProcedure, &[category, code]);
         if let Some(person) = person {
             self.put(Kind::RenderingProcedure, &[person, code]);
@@ -160,6 +170,66 @@ fn person(claim: &Claim) -> Option<&str> {
     providers.into_iter().flatten().find_map(|provider| provider.npi.as_deref().filter(|npi| !npi.is_empty()))
 }
 
+/// A letter for each field that is there: what a payer may ask for, whether a rule knows of it or not.
+fn letters<const N: usize>(fields: [(char, bool); N]) -> String {
+    fields.into_iter().filter(|(_, there)| *there).map(|(letter, _)| letter).collect()
+}
+
+fn told_of_claim(claim: &Claim) -> String {
+    let npi = |provider: &Option<crate::domain::claim::Provider>| {
+        provider.as_ref().is_some_and(|one| one.npi.as_deref().is_some_and(|npi| !npi.is_empty()))
+    };
+    letters([
+        ('m', claim.subscriber.member_id.is_some()),
+        ('b', claim.subscriber.birth_date.is_some()),
+        ('g', claim.subscriber.gender.is_some()),
+        ('n', claim.billing_provider.npi.is_some()),
+        ('t', claim.billing_provider.taxonomy_code.is_some()),
+        ('r', npi(&claim.rendering_provider)),
+        ('f', npi(&claim.referring_provider)),
+        ('a', npi(&claim.attending_provider)),
+        ('d', !claim.diagnosis_codes.is_empty()),
+        ('p', claim.payer_claim_control_number.is_some()),
+        ('o', !claim.other_payers.is_empty()),
+        ('w', !claim.attachments.is_empty()),
+    ])
+}
+
+fn told_of_line(claim: &Claim, line: &ServiceLine) -> String {
+    letters([
+        ('a', claim.prior_authorization_number.is_some()),
+        ('r', claim.referral_number.is_some()),
+        ('o', claim.ordering_provider.is_some() || line.ordering_provider.is_some()),
+        ('f', claim.referring_provider.is_some()),
+        ('c', claim.clia_number.is_some()),
+        ('n', line.ndc.is_some()),
+        ('m', !line.modifiers.is_empty()),
+        ('p', !line.diagnosis_pointers.is_empty()),
+        ('h', line.procedure_code.is_some()),
+    ])
+}
+
+/// The section of a procedure code: those of the code book (its published ranges), the letter of HCPCS level II codes, or
+/// `revenue` for what is none.
+fn section(code: &str) -> &str {
+    let Ok(number) = code.parse::<u32>() else {
+        return code.get(..1).unwrap_or(code);
+    };
+    if code.len() != 5 {
+        return "revenue";
+    }
+    match number {
+        ..2_000 => "anesthesia",
+        10_000..70_000 => "surgery",
+        70_000..80_000 => "imaging",
+        80_000..90_000 => "laboratory",
+        97_000..98_000 => "therapy",
+        99_000.. => "visits",
+        90_000..97_000 | 98_000..99_000 => "medicine",
+        _ => "other",
+    }
+}
+
 const fn line_count(lines: usize) -> &'static str {
     match lines {
         0 => "0",
@@ -172,10 +242,13 @@ const fn line_count(lines: usize) -> &'static str {
     }
 }
 
-/// Days from the last service to the day the claim was sent, in a few classes.
-fn lag(claim: &Claim, facts: &Facts) -> Option<&'static str> {
-    let days = facts.sent_on(claim)?.signed_duration_since(claim.last_service_date()?).num_days();
-    Some(match days {
+/// Days from the last service to the day the claim was sent.
+fn lag(claim: &Claim, facts: &Facts) -> Option<i64> {
+    Some(facts.sent_on(claim)?.signed_duration_since(claim.last_service_date()?).num_days())
+}
+
+const fn lag_class(days: i64) -> &'static str {
+    match days {
         ..8 => "0-7",
         8..31 => "8-30",
         31..61 => "31-60",
@@ -183,5 +256,5 @@ fn lag(claim: &Claim, facts: &Facts) -> Option<&'static str> {
         91..181 => "91-180",
         181..366 => "181-365",
         _ => "366+",
-    })
+    }
 }

@@ -41,6 +41,10 @@ pub enum Kind {
     LineCount,
     /// How long after the service the claim was sent.
     Lag,
+    /// The same at one payer, more finely.
+    PayerLag,
+    /// Which of the claim's own fields are there.
+    Told,
     /// The billing provider.
     Provider,
     /// The billing provider at one payer.
@@ -63,8 +67,14 @@ pub enum Kind {
     PayerProcedureAuthorization,
     /// A procedure with its modifiers at one payer.
     PayerProcedureModifiers,
-    /// A diagnosis category with a family at one payer.
-    PayerDiagnosisFamily,
+    /// A diagnosis category at one payer.
+    PayerDiagnosis,
+    /// A diagnosis category with a section of procedures at one payer.
+    PayerDiagnosisSection,
+    /// Which fields of the line are there, for a family of procedures.
+    FamilyTold,
+    /// The same at one payer.
+    PayerFamilyTold,
     /// A diagnosis category with a procedure.
     DiagnosisProcedure,
     /// A procedure done by one person.
@@ -75,7 +85,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, as they are listed above.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 29] = [
         Self::Bias,
         Self::PayerClass,
         Self::Rule,
@@ -85,6 +95,8 @@ impl Kind {
         Self::Frequency,
         Self::LineCount,
         Self::Lag,
+        Self::PayerLag,
+        Self::Told,
         Self::Provider,
         Self::PayerProvider,
         Self::Rendering,
@@ -96,7 +108,10 @@ impl Kind {
         Self::PayerProcedure,
         Self::PayerProcedureAuthorization,
         Self::PayerProcedureModifiers,
-        Self::PayerDiagnosisFamily,
+        Self::PayerDiagnosis,
+        Self::PayerDiagnosisSection,
+        Self::FamilyTold,
+        Self::PayerFamilyTold,
         Self::DiagnosisProcedure,
         Self::RenderingProcedure,
         Self::PayerFamilyCharge,
@@ -114,6 +129,8 @@ impl Kind {
             Self::Frequency => "frequency",
             Self::LineCount => "line_count",
             Self::Lag => "lag",
+            Self::PayerLag => "payer_lag",
+            Self::Told => "told",
             Self::Provider => "provider",
             Self::PayerProvider => "payer_provider",
             Self::Rendering => "rendering",
@@ -125,7 +142,10 @@ impl Kind {
             Self::PayerProcedure => "payer_procedure",
             Self::PayerProcedureAuthorization => "payer_procedure_authorization",
             Self::PayerProcedureModifiers => "payer_procedure_modifiers",
-            Self::PayerDiagnosisFamily => "payer_diagnosis_family",
+            Self::PayerDiagnosis => "payer_diagnosis",
+            Self::PayerDiagnosisSection => "payer_diagnosis_section",
+            Self::FamilyTold => "family_told",
+            Self::PayerFamilyTold => "payer_family_told",
             Self::DiagnosisProcedure => "diagnosis_procedure",
             Self::RenderingProcedure => "rendering_procedure",
             Self::PayerFamilyCharge => "payer_family_charge",
@@ -144,9 +164,11 @@ impl Kind {
             | Self::RulePayer
             | Self::PayerProcedure
             | Self::PayerProcedureAuthorization
-            | Self::PayerDiagnosisFamily => 490_000,
+            | Self::PayerLag
+            | Self::PayerDiagnosisSection => 490_000,
             Self::PayerProvider | Self::PayerRendering => 640_000,
-            Self::Family | Self::PayerFamily | Self::Rendering => 160_000,
+            Self::Told | Self::FamilyTold | Self::PayerFamilyTold => 360_000,
+            Self::Family | Self::PayerFamily | Self::PayerDiagnosis | Self::Rendering => 160_000,
             Self::Diagnosis | Self::Lag | Self::PayerProcedureModifiers => 90_000,
             Self::ClaimType | Self::Frequency | Self::LineCount => 40_000,
             Self::DiagnosisProcedure | Self::RenderingProcedure | Self::PayerFamilyCharge => 90_000,
@@ -160,7 +182,13 @@ impl Kind {
             Self::PayerClass | Self::Payer => Some(Component::Payer),
             Self::Provider | Self::PayerProvider | Self::Rendering | Self::PayerRendering => Some(Component::Provider),
             Self::Family | Self::Procedure | Self::Diagnosis | Self::DiagnosisProcedure => Some(Component::Coding),
-            Self::ClaimType | Self::Frequency | Self::LineCount | Self::Lag => Some(Component::Documentation),
+            Self::ClaimType
+            | Self::Frequency
+            | Self::LineCount
+            | Self::Lag
+            | Self::Told
+            | Self::FamilyTold
+            | Self::PayerFamilyTold => Some(Component::Documentation),
             _ => Some(Component::Historical),
         }
     }
@@ -175,8 +203,8 @@ const PRIOR_BASE: f64 = 0.12;
 const RULE_LOAD: f64 = 0.274;
 
 /// Kinds that a claim of one line without a broken rule has cells of, before anything is learned.
-const CLEAN: [Kind; 22] = {
-    let mut kinds = [Kind::Bias; 22];
+const CLEAN: [Kind; 27] = {
+    let mut kinds = [Kind::Bias; 27];
     let (mut from, mut to) = (0, 0);
     while from < Kind::ALL.len() {
         if !matches!(Kind::ALL[from], Kind::Rule | Kind::RulePayer) {
@@ -227,7 +255,7 @@ fn clean_log_odds(class: PayerClass) -> f64 {
 /// A published rate is an average over payers and practices, which is what `kappa * z` of a clean claim means too. So
 /// the prior means of baseline and class are divided by it, and a clean claim scores its published rate.
 #[expect(clippy::cast_precision_loss, reason = "variances are far below 2^53")]
-fn clean_kappa() -> f64 {
+pub(crate) fn clean_kappa() -> f64 {
     kappa(CLEAN.iter().map(|kind| kind.variance_micro() as f64 / 1e6).sum())
 }
 
@@ -241,11 +269,10 @@ pub fn class_mean(class: PayerClass) -> f64 {
     (clean_log_odds(class) - clean_log_odds(PayerClass::Other)) / clean_kappa()
 }
 
-/// Prior mean of a rule in log-odds: what lifts the base to `1 - (1 - base)(1 - q)`. A guess, so its own uncertainty may
-/// shrink it.
+/// Prior mean of a rule in log-odds: what lifts the base to `1 - (1 - base)(1 - q)`, an average over payers as well.
 pub fn rule_mean(rule: &Rule) -> f64 {
     let q = f64::from(rule.prior_permille) / 1000.0;
-    logit(1.0 - (1.0 - PRIOR_BASE) * (1.0 - q)) - logit(PRIOR_BASE)
+    (logit(1.0 - (1.0 - PRIOR_BASE) * (1.0 - q)) - logit(PRIOR_BASE)) / clean_kappa()
 }
 
 /// Prior variance of a rule in millionths: 0.4 squared for blocking ones, whose unfixed hits are a biased sample and

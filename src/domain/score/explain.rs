@@ -73,7 +73,9 @@ const fn group_of(kind: Kind) -> &'static str {
         Kind::ClaimType => "claim_type",
         Kind::Frequency => "frequency",
         Kind::LineCount => "line_count",
-        Kind::Lag => "submission_lag",
+        Kind::Lag | Kind::PayerLag => "submission_lag",
+        Kind::Told => "fields",
+        Kind::FamilyTold | Kind::PayerFamilyTold => "line_fields",
         Kind::Provider | Kind::PayerProvider => "billing_provider",
         Kind::Rendering | Kind::PayerRendering => "rendering_provider",
         Kind::Family | Kind::Procedure => "procedure",
@@ -83,7 +85,7 @@ const fn group_of(kind: Kind) -> &'static str {
         | Kind::PayerProcedureAuthorization
         | Kind::PayerProcedureModifiers
         | Kind::PayerFamilyCharge => "payer_procedure",
-        Kind::PayerDiagnosisFamily => "payer_diagnosis",
+        Kind::PayerDiagnosis | Kind::PayerDiagnosisSection => "payer_diagnosis",
         Kind::DiagnosisProcedure => "diagnosis_procedure",
         Kind::RenderingProcedure => "provider_procedure",
     }
@@ -100,7 +102,10 @@ const fn is_of_line(kind: Kind) -> bool {
             | Kind::PayerProcedure
             | Kind::PayerProcedureAuthorization
             | Kind::PayerProcedureModifiers
-            | Kind::PayerDiagnosisFamily
+            | Kind::PayerDiagnosis
+            | Kind::PayerDiagnosisSection
+            | Kind::FamilyTold
+            | Kind::PayerFamilyTold
             | Kind::DiagnosisProcedure
             | Kind::RenderingProcedure
             | Kind::PayerFamilyCharge
@@ -122,7 +127,7 @@ fn group<'a>(weighed: &Weighed<'a>) -> Vec<Group<'a>> {
         match groups.iter_mut().find(|group| group.code == code) {
             Some(group) => {
                 group.mean_micro = group.mean_micro.saturating_add(part.cell.mean_micro);
-                if matches!(part.kind, Kind::PayerProcedure | Kind::Procedure) {
+                if matches!(part.kind, Kind::PayerProcedure | Kind::Procedure | Kind::PayerDiagnosisSection) {
                     (group.kind, group.key) = (part.kind, part.key);
                 }
                 if part.kind == Kind::RulePayer || part.cell.mean_micro > group.best.mean_micro {
@@ -216,7 +221,7 @@ fn words(group: &Group<'_>, micro: i64) -> String {
         Kind::ClaimType => format!("Claims of this type ({one}, payer's place {two}) are denied {often}"),
         Kind::Frequency => format!("Claims with frequency code {one} are denied {often}"),
         Kind::LineCount => format!("Claims with {one} service lines are denied {often}"),
-        Kind::Lag => format!("Claims sent {one} days after the service are denied {often}"),
+        Kind::Lag | Kind::PayerLag => format!("Claims sent {one} days after the service are denied {often}"),
         Kind::Provider | Kind::PayerProvider => {
             format!("Claims of billing provider {} are denied {often}", names.last().copied().unwrap_or_default())
         }
@@ -225,9 +230,14 @@ fn words(group: &Group<'_>, micro: i64) -> String {
         }
         Kind::Family | Kind::Procedure => format!("Procedure {one} is denied {often}, whoever pays"),
         Kind::Diagnosis => format!("Diagnoses of chapter {one} are denied {often}"),
-        Kind::PayerDiagnosisFamily => {
-            let family = names.get(2).copied().unwrap_or_default();
-            format!("Payer {one} denies procedures {family}.. with diagnosis {two} {often}")
+        Kind::PayerDiagnosis => format!("Payer {one} denies diagnosis {two} {often}"),
+        Kind::PayerDiagnosisSection => {
+            let section = names.get(2).copied().unwrap_or_default();
+            format!("Payer {one} denies {section} with diagnosis {two} {often}")
+        }
+        Kind::Told => format!("Claims that say as much, or as little, as this one are denied {often}"),
+        Kind::FamilyTold | Kind::PayerFamilyTold => {
+            format!("Lines of this family that say as much, or as little, as this one are denied {often}")
         }
         Kind::DiagnosisProcedure => format!("Procedure {two} with diagnosis {one} is denied {often}"),
         Kind::RenderingProcedure => format!("Procedure {two} by {one} is denied {often}"),

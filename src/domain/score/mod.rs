@@ -248,7 +248,7 @@ impl Sum {
 /// Calibrates log-odds in millionths.
 fn calibrated(micro: i64, snapshot: &Snapshot) -> i64 {
     let calibration = snapshot.calibration();
-    if calibration.is_identity() { micro } else { to_micro(calibration.apply(micro as f64 / 1e6)) }
+    if calibration.is_none() { micro } else { to_micro(calibration.apply(micro as f64 / 1e6)) }
 }
 
 /// One hit per rule, so that a long claim does not add the same fault up: the first, whose evidence tells how many there are.

@@ -47,8 +47,8 @@ struct Content {
     version: String,
     labels: u64,
     day: Option<i32>,
-    /// The parameters a, b and c in millionths.
-    calibration: [i64; 3],
+    /// The calibration's parameters in millionths.
+    calibration: Vec<i64>,
     /// Mean, variance (both in millionths), seen and denied (both in thousandths).
     cells: BTreeMap<String, [i64; 4]>,
 }
@@ -83,8 +83,8 @@ impl Snapshot {
         let mut keys: Vec<&Arc<str>> = cells.keys().collect();
         keys.sort_unstable();
         let mut digest = blake3::Hasher::new();
-        let Calibration { a_micro, b_micro, c_micro } = calibration;
-        digest.update(format!("{FORM} {RULE_SET_VERSION} {labels} {day:?} {a_micro} {b_micro} {c_micro}").as_bytes());
+        let bend = calibration.parameters();
+        digest.update(format!("{FORM} {RULE_SET_VERSION} {labels} {day:?} {bend:?}").as_bytes());
         for key in keys {
             // Keys hold no line breaks, so that this has one reading only.
             digest.update(key.as_bytes()).update(b"\n");
@@ -109,11 +109,10 @@ impl Snapshot {
         if read.form != FORM || read.rule_set_version != RULE_SET_VERSION {
             return Err(format!("written as {} with rules {}", read.form, read.rule_set_version));
         }
-        let [a_micro, b_micro, c_micro] = read.calibration;
         let cells = read.cells.into_iter().map(|(key, [mean_micro, variance_micro, seen_milli, denied_milli])| {
             (Arc::from(key), Cell { mean_micro, variance_micro, seen_milli, denied_milli })
         });
-        let calibration = Calibration { a_micro, b_micro, c_micro };
+        let calibration = Calibration::of_parameters(&read.calibration).ok_or("no such calibration")?;
         let snapshot = Self::from_parts(read.labels, read.day, calibration, cells.collect());
         if *snapshot.version == *read.version { Ok(snapshot) } else { Err("the content has been changed".to_owned()) }
     }
@@ -135,14 +134,13 @@ impl Snapshot {
 
     /// The content to store beside the version, as JSON text: each cell by its key, in the order of the keys.
     pub fn content(&self) -> String {
-        let Calibration { a_micro, b_micro, c_micro } = self.calibration;
         let content = Content {
             form: FORM.to_owned(),
             rule_set_version: RULE_SET_VERSION.to_owned(),
             version: self.version().to_owned(),
             labels: self.labels,
             day: self.day,
-            calibration: [a_micro, b_micro, c_micro],
+            calibration: self.calibration.parameters(),
             cells: self.cells.iter().map(|(key, cell)| (key.to_string(), numbers(*cell))).collect(),
         };
         // Numbers and texts only: this cannot fail.
