@@ -70,9 +70,10 @@ fn the_core_does_no_io_and_asks_no_clock() {
         "Local::now",
         "static mut",
         "thread_local",
-        "HashMap",
     ];
     absent("src/domain", &forbidden, &[]);
+    // The order of a hash map differs from run to run; this file never gives it out.
+    absent("src/domain", &["HashMap", "HashSet"], &["src/domain/model/table.rs"]);
 }
 
 #[test]

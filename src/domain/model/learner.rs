@@ -3,11 +3,11 @@
 //! The state is a function of the labels folded so far and nothing else: replaying the ledger gives the same bits. Must
 //! never: subtract a label that was wrong (the ledger is mended and replayed instead), or look at a clock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calibration::Calibration;
-use super::{Features, Kind, Label, kappa, prior};
+use super::{Features, Kind, Label, Table, kappa, prior};
 
 /// Days after which evidence counts half.
 const HALF_LIFE: f64 = 365.0;
@@ -80,9 +80,7 @@ struct Foretold {
 /// The state of learning.
 #[derive(Clone, Debug)]
 pub struct Learner {
-    cells: Vec<Cell>,
-    keys: Vec<Arc<str>>,
-    index: HashMap<Arc<str>, usize>,
+    cells: Table<Cell>,
     /// `2^(-days / half-life)` by days.
     decays: Arc<[f64]>,
     labels: u64,
@@ -111,9 +109,7 @@ impl Learner {
     #[expect(clippy::cast_precision_loss, reason = "a small table")]
     pub fn new() -> Self {
         Self {
-            cells: Vec::new(),
-            keys: Vec::new(),
-            index: HashMap::new(),
+            cells: Table::default(),
             decays: (0..TABLE).map(|days| libm::exp2(-(days as f64) / HALF_LIFE)).collect(),
             labels: 0,
             day: None,
@@ -141,7 +137,7 @@ impl Learner {
     /// Cells that have seen a label, as of the last day, in the order in which they were first seen.
     pub fn learned(&self) -> impl Iterator<Item = Learned> {
         let day = self.day.unwrap_or_default();
-        self.cells.iter().zip(&self.keys).map(move |(cell, key)| {
+        self.cells.rows().iter().map(move |(key, cell)| {
             let mut cell = cell.clone();
             cell.decay(self.factor(cell.kind, cell.day, day));
             let (mean, variance) = cell.belief();
@@ -188,9 +184,9 @@ impl Learner {
         let mut active = Active { places: Vec::with_capacity(part.len()), ..Active::default() };
         for feature in part {
             let place = self.place(feature.kind, features.key(feature), day);
-            let Some(cell) = self.cells.get(place) else { continue };
+            let Some(cell) = self.cells.at(place) else { continue };
             let by = self.factor(cell.kind, cell.day, day);
-            let Some(cell) = self.cells.get_mut(place) else { continue };
+            let Some(cell) = self.cells.at_mut(place) else { continue };
             cell.decay(by);
             cell.day = cell.day.max(day);
             let (mean, variance) = cell.belief();
@@ -202,18 +198,14 @@ impl Learner {
     }
 
     fn place(&mut self, kind: Kind, key: &str, day: i32) -> usize {
-        if let Some(place) = self.index.get(key) {
-            return *place;
+        if let Some(place) = self.cells.place(key) {
+            return place;
         }
         let (mean, variance_micro) = prior(kind, key);
         let precision = 1e6 / variance_micro as f64;
         let cell =
             Cell { kind, prior: (precision, precision * mean), precision: 0.0, pull: 0.0, seen: 0.0, denied: 0.0, day };
-        let (place, key) = (self.cells.len(), Arc::<str>::from(key));
-        self.cells.push(cell);
-        self.keys.push(Arc::clone(&key));
-        self.index.insert(key, place);
-        place
+        self.cells.put(Arc::from(key), cell)
     }
 
     /// How much evidence of one day counts on a later one; the baseline's does not fade.
@@ -227,7 +219,7 @@ impl Learner {
 
     fn move_all(&mut self, places: &[usize], (gain, shrink): (f64, f64), denied: bool, weight: f64, day: i32) {
         for place in places {
-            let Some(cell) = self.cells.get_mut(*place) else { continue };
+            let Some(cell) = self.cells.at_mut(*place) else { continue };
             let (mean, variance) = cell.belief();
             let mean = mean + variance * gain;
             let precision = 1.0 / (variance - variance * variance * shrink);

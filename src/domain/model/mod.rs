@@ -10,6 +10,7 @@ mod calibration;
 mod features;
 mod label;
 mod learner;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use calibration::Calibration;
 pub use features::{Feature, Features};
 pub use label::{Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 pub use learner::{Learned, Learner};
+pub use table::Table;
 
 use super::rules::{CATALOGUE, Component, PayerClass, Rule};
 

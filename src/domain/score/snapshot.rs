@@ -2,13 +2,13 @@
 //!
 //! Must never: change after it was made, or depend on the order in which its cells were put in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::fixed::to_micro;
-use crate::domain::model::{Calibration, Kind, Learner, prior};
+use crate::domain::model::{Calibration, Kind, Learner, Table, prior};
 use crate::domain::rules::{CATALOGUE, PayerClass, RULE_SET_VERSION};
 
 /// The form of the arithmetic in `score`; part of a model's content, so that a change of it makes a new version.
@@ -35,8 +35,7 @@ pub struct Snapshot {
     /// The last day on which a label was decided, counted from the beginning of the calendar.
     day: Option<i32>,
     calibration: Calibration,
-    // Only ever asked by key; what is written out is sorted first.
-    cells: HashMap<Arc<str>, Cell>,
+    cells: Table<Cell>,
 }
 
 /// A snapshot as it is stored.
@@ -61,37 +60,33 @@ impl Snapshot {
 
     /// What a learner knows, as of its last label.
     pub fn of(learner: &Learner) -> Self {
-        let mut cells = HashMap::new();
+        let mut cells = Table::default();
         for (kind, key) in always() {
             let (mean, variance_micro) = prior(kind, &key);
-            cells.insert(Arc::from(key), Cell { mean_micro: to_micro(mean), variance_micro, ..Cell::default() });
+            cells.put(Arc::from(key), Cell { mean_micro: to_micro(mean), variance_micro, ..Cell::default() });
         }
         let milli = |value: f64| libm::round(value * 1e3) as i64;
-        cells.extend(learner.learned().map(|learned| {
+        for learned in learner.learned() {
             let cell = Cell {
                 mean_micro: to_micro(learned.mean),
                 variance_micro: to_micro(learned.variance),
                 seen_milli: milli(learned.seen),
                 denied_milli: milli(learned.denied),
             };
-            (learned.key, cell)
-        }));
+            cells.put(learned.key, cell);
+        }
         Self::from_parts(learner.labels(), learner.day(), learner.calibration(), cells)
     }
 
-    fn from_parts(labels: u64, day: Option<i32>, calibration: Calibration, cells: HashMap<Arc<str>, Cell>) -> Self {
-        let mut keys: Vec<&Arc<str>> = cells.keys().collect();
-        keys.sort_unstable();
+    fn from_parts(labels: u64, day: Option<i32>, calibration: Calibration, cells: Table<Cell>) -> Self {
         let mut digest = blake3::Hasher::new();
         let bend = calibration.parameters();
         digest.update(format!("{FORM} {RULE_SET_VERSION} {labels} {day:?} {bend:?}").as_bytes());
-        for key in keys {
+        for (key, cell) in cells.sorted() {
             // Keys hold no line breaks, so that this has one reading only.
             digest.update(key.as_bytes()).update(b"\n");
-            if let Some(cell) = cells.get(key) {
-                for number in numbers(*cell) {
-                    digest.update(&number.to_le_bytes());
-                }
+            for number in numbers(*cell) {
+                digest.update(&number.to_le_bytes());
             }
         }
         let hex = digest.finalize().to_hex();
@@ -109,11 +104,12 @@ impl Snapshot {
         if read.form != FORM || read.rule_set_version != RULE_SET_VERSION {
             return Err(format!("written as {} with rules {}", read.form, read.rule_set_version));
         }
-        let cells = read.cells.into_iter().map(|(key, [mean_micro, variance_micro, seen_milli, denied_milli])| {
-            (Arc::from(key), Cell { mean_micro, variance_micro, seen_milli, denied_milli })
-        });
+        let mut cells = Table::default();
+        for (key, [mean_micro, variance_micro, seen_milli, denied_milli]) in read.cells {
+            cells.put(Arc::from(key), Cell { mean_micro, variance_micro, seen_milli, denied_milli });
+        }
         let calibration = Calibration::of_parameters(&read.calibration).ok_or("no such calibration")?;
-        let snapshot = Self::from_parts(read.labels, read.day, calibration, cells.collect());
+        let snapshot = Self::from_parts(read.labels, read.day, calibration, cells);
         if *snapshot.version == *read.version { Ok(snapshot) } else { Err("the content has been changed".to_owned()) }
     }
 
@@ -141,7 +137,7 @@ impl Snapshot {
             labels: self.labels,
             day: self.day,
             calibration: self.calibration.parameters(),
-            cells: self.cells.iter().map(|(key, cell)| (key.to_string(), numbers(*cell))).collect(),
+            cells: self.cells.rows().iter().map(|(key, cell)| (key.to_string(), numbers(*cell))).collect(),
         };
         // Numbers and texts only: this cannot fail.
         serde_json::to_string(&content).unwrap_or_default()
