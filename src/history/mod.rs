@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use self::linking::{candidate, remittance_key};
 use crate::domain::claim::{Claim, Responsibility};
 use crate::domain::link::{Candidate, RemittanceKey};
-use crate::domain::model::{Features, Label, Learner, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
+use crate::domain::model::{Answered, Features, Label, Learner, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 use crate::domain::outcome::{Adjudicated, LineVerdict, Outcome, Submission, fold, judge};
 use crate::domain::remittance::Remittance;
 use crate::domain::rules::Facts;
@@ -341,16 +341,16 @@ fn answer(sent: &Sent, remitted: &Remitted, outcome: Outcome) -> Answer {
     let (practice, number, place, frequency) = &sent.told.key;
     let order = OrderKey::new(
         decided,
-        &[
+        &Answered {
             practice,
             number,
-            place.code(),
+            place: place.code(),
             frequency,
-            &text(&sent.submission.payer_claim_control_number),
-            remitted.adjudicated.trace_number.as_deref().unwrap_or_default(),
-            &text(&remitted.adjudicated.payer_claim_control_number),
-            &remitted.adjudicated.ordinal.to_string(),
-        ],
+            predecessor: &text(&sent.submission.payer_claim_control_number),
+            trace: remitted.adjudicated.trace_number.as_deref().unwrap_or_default(),
+            payer_number: &text(&remitted.adjudicated.payer_claim_control_number),
+            ordinal: remitted.adjudicated.ordinal,
+        },
     );
     let lines = line_labels(&sent.lines, denied, &remitted.lines);
     Answer { outcome, label: Label::new(sent.day, decided, denied, lines), order, arrived: remitted.version.0 }

@@ -37,11 +37,34 @@ pub struct OrderKey {
     pub digest: [u8; 16],
 }
 
+/// What names a submission and the remittance that decided it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The practice's key.
+    pub practice: &'a str,
+    /// Patient control number.
+    pub number: &'a str,
+    /// The payer's place (SBR01).
+    pub place: &'a str,
+    /// Claim frequency.
+    pub frequency: &'a str,
+    /// The payer's number of the claim that a replacement or void names; empty for others.
+    pub predecessor: &'a str,
+    /// Trace number of the 835.
+    pub trace: &'a str,
+    /// The payer's claim number (CLP07).
+    pub payer_number: &'a str,
+    /// Place of the claim in its 835.
+    pub ordinal: u32,
+}
+
 impl OrderKey {
     /// The key of a label: the day, then a digest of what names the remittance and the submission.
-    pub fn new(decided: Date, names: &[&str]) -> Self {
+    pub fn new(decided: Date, of: &Answered<'_>) -> Self {
+        let Answered { practice, number, place, frequency, predecessor, trace, payer_number, ordinal } = *of;
+        let ordinal = ordinal.to_string();
         let mut hasher = blake3::Hasher::new();
-        for name in names {
+        for name in [practice, number, place, frequency, predecessor, trace, payer_number, &ordinal] {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
         }
         let hash = hasher.finalize();

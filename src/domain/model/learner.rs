@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calibration::Calibration;
-use super::{Features, Kind, Label, Table, kappa, prior};
+use super::{Feature, Features, Kind, Label, Table, kappa, prior};
 
 /// Days after which evidence counts half.
 const HALF_LIFE: f64 = 365.0;
@@ -90,10 +90,25 @@ pub struct Learner {
     next_fit: i32,
 }
 
-/// The active cells of one part of a claim, their sums, and how far the part's label moves them.
-#[derive(Default)]
-struct Active {
-    places: Vec<usize>,
+/// The cells of a claim by their places: those of the whole claim and those of each line.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    claim: Box<[u32]>,
+    lines: Box<[Box<[u32]>]>,
+}
+
+impl Places {
+    /// Finds the place of each factor.
+    pub(super) fn of(features: &Features, place: &mut impl FnMut(&Feature) -> usize) -> Self {
+        // No model comes near 2^32 cells.
+        let mut all = |part: &[Feature]| part.iter().map(|one| u32::try_from(place(one)).unwrap_or(u32::MAX)).collect();
+        Self { claim: all(features.claim()), lines: features.lines().map(all).collect() }
+    }
+}
+
+/// The active cells of one part of a claim and their sums.
+struct Active<'a> {
+    places: &'a [u32],
     mean: f64,
     variance: f64,
 }
@@ -119,6 +134,15 @@ impl Learner {
         }
     }
 
+    /// A learner that has seen nothing, with a cell for each key at the key's own place.
+    pub(super) fn over(keys: &Table<Kind>) -> Self {
+        let mut learner = Self::new();
+        for (key, kind) in keys.rows() {
+            learner.place(*kind, key);
+        }
+        learner
+    }
+
     /// Labels folded so far.
     pub const fn labels(&self) -> u64 {
         self.labels
@@ -137,7 +161,7 @@ impl Learner {
     /// Cells that have seen a label, as of the last day, in the order in which they were first seen.
     pub fn learned(&self) -> impl Iterator<Item = Learned> {
         let day = self.day.unwrap_or_default();
-        self.cells.rows().iter().map(move |(key, cell)| {
+        self.cells.rows().iter().filter(|(_, cell)| cell.seen > 0.0).map(move |(key, cell)| {
             let mut cell = cell.clone();
             cell.decay(self.factor(cell.kind, cell.day, day));
             let (mean, variance) = cell.belief();
@@ -147,14 +171,20 @@ impl Learner {
 
     /// Folds one label. Labels must come in the order of their [`super::OrderKey`]s.
     pub fn fold(&mut self, features: &Features, label: &Label) {
+        let places = Places::of(features, &mut |feature| self.place(feature.kind, features.key(feature)));
+        self.fold_places(&places, label);
+    }
+
+    /// The same where the cells were found before.
+    pub(super) fn fold_places(&mut self, places: &Places, label: &Label) {
         let day = self.day.map_or(label.decided, |day| day.max(label.decided));
         self.day = Some(day);
         if day >= self.next_fit {
             self.fit(day);
         }
-        let claim = self.activate(features, features.claim(), day);
-        let lines: Vec<Active> = features.lines().map(|line| self.activate(features, line, day)).collect();
-        let worst = lines.iter().fold(None::<&Active>, |worst, line| match worst {
+        let claim = self.activate(&places.claim, day);
+        let lines: Vec<Active<'_>> = places.lines.iter().map(|line| self.activate(line, day)).collect();
+        let worst = lines.iter().fold(None::<&Active<'_>>, |worst, line| match worst {
             Some(one) if one.mean >= line.mean => worst,
             _ => Some(line),
         });
@@ -164,12 +194,12 @@ impl Learner {
         // Anchored at the day the claim was sent, so that slow denials weigh as much as quick payments of their cohort.
         let weight = self.factor(Kind::Payer, label.sent, label.decided);
         let moved = step(mean, variance, label.denied, weight);
-        self.move_all(&claim.places, moved, label.denied, weight, day);
+        self.move_all(claim.places, moved, label.denied, weight, day);
         // Denied lines first: a cell that several lines share learns once per claim, from the worst of them.
-        let mut touched: Vec<usize> = Vec::new();
+        let mut touched: Vec<u32> = Vec::new();
         for wanted in [true, false] {
             for (line, outcome) in lines.iter().zip(&label.lines).filter(|(_, outcome)| **outcome == Some(wanted)) {
-                let places: Vec<usize> = line.places.iter().copied().filter(|place| !touched.contains(place)).collect();
+                let places: Vec<u32> = line.places.iter().copied().filter(|place| !touched.contains(place)).collect();
                 let outcome = *outcome == Some(true);
                 let moved = step(claim.mean + line.mean, claim.variance + line.variance, outcome, weight);
                 self.move_all(&places, moved, outcome, weight, day);
@@ -179,11 +209,10 @@ impl Learner {
         self.labels += 1;
     }
 
-    /// Finds or makes the cells of factors and brings them up to the day.
-    fn activate(&mut self, features: &Features, part: &[super::Feature], day: i32) -> Active {
-        let mut active = Active { places: Vec::with_capacity(part.len()), ..Active::default() };
-        for feature in part {
-            let place = self.place(feature.kind, features.key(feature), day);
+    /// Brings cells up to the day and sums them.
+    fn activate<'a>(&mut self, places: &'a [u32], day: i32) -> Active<'a> {
+        let mut active = Active { places, mean: 0.0, variance: 0.0 };
+        for place in places.iter().map(|place| *place as usize) {
             let Some(cell) = self.cells.at(place) else { continue };
             let by = self.factor(cell.kind, cell.day, day);
             let Some(cell) = self.cells.at_mut(place) else { continue };
@@ -192,19 +221,27 @@ impl Learner {
             let (mean, variance) = cell.belief();
             active.mean += mean;
             active.variance += variance;
-            active.places.push(place);
         }
         active
     }
 
-    fn place(&mut self, kind: Kind, key: &str, day: i32) -> usize {
+    /// Finds or makes the cell of a factor.
+    fn place(&mut self, kind: Kind, key: &str) -> usize {
         if let Some(place) = self.cells.place(key) {
             return place;
         }
         let (mean, variance_micro) = prior(kind, key);
         let precision = 1e6 / variance_micro as f64;
-        let cell =
-            Cell { kind, prior: (precision, precision * mean), precision: 0.0, pull: 0.0, seen: 0.0, denied: 0.0, day };
+        let cell = Cell {
+            kind,
+            prior: (precision, precision * mean),
+            precision: 0.0,
+            pull: 0.0,
+            seen: 0.0,
+            denied: 0.0,
+            // Nothing is known yet that could fade.
+            day: i32::MIN,
+        };
         self.cells.put(Arc::from(key), cell)
     }
 
@@ -217,9 +254,9 @@ impl Learner {
         self.decays.get(days).copied().unwrap_or_else(|| libm::exp2(-f64::from(to.saturating_sub(from)) / HALF_LIFE))
     }
 
-    fn move_all(&mut self, places: &[usize], (gain, shrink): (f64, f64), denied: bool, weight: f64, day: i32) {
+    fn move_all(&mut self, places: &[u32], (gain, shrink): (f64, f64), denied: bool, weight: f64, day: i32) {
         for place in places {
-            let Some(cell) = self.cells.at_mut(*place) else { continue };
+            let Some(cell) = self.cells.at_mut(*place as usize) else { continue };
             let (mean, variance) = cell.belief();
             let mean = mean + variance * gain;
             let precision = 1.0 / (variance - variance * variance * shrink);

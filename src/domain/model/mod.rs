@@ -10,14 +10,16 @@ mod calibration;
 mod features;
 mod label;
 mod learner;
+mod ledger;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use calibration::Calibration;
 pub use features::{Feature, Features};
-pub use label::{Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
+pub use label::{Answered, Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 pub use learner::{Learned, Learner};
+pub use ledger::Ledger;
 pub use table::Table;
 
 use super::rules::{CATALOGUE, Component, PayerClass, Rule};

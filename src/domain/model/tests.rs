@@ -167,3 +167,40 @@ fn lines_are_matched_by_number_then_by_code() {
     assert_eq!(line_labels(&of, true, &[]), [Some(true), Some(true)]);
     assert_eq!(line_labels(&of, false, &remitted), [Some(false), Some(false)]);
 }
+
+#[test]
+fn a_ledger_in_any_order_of_arrival_teaches_what_its_order_says() {
+    let (one, other) = (features(&["ID01"]), features(&[]));
+    let entry = |number: i32| {
+        let name = number.to_string();
+        let decided = day(2026, 1, 1) + chrono::Duration::days(i64::from(number / 3));
+        let of = Answered {
+            practice: "P",
+            number: &name,
+            place: "P",
+            frequency: "1",
+            predecessor: "",
+            trace: "T",
+            payer_number: "",
+            ordinal: 1,
+        };
+        let features = if number % 3 == 0 { &one } else { &other };
+        (OrderKey::new(decided, &of), features, label(decided.num_days_from_ce(), number % 5 == 0))
+    };
+    let version = |ledger: &Ledger| crate::domain::score::Snapshot::of(&ledger.replay()).version().to_owned();
+    let (mut forward, mut backward) = (Ledger::default(), Ledger::default());
+    for number in 0..60 {
+        let (order, features, label) = entry(number);
+        forward.put(number.into(), order, features, label);
+        let (order, features, label) = entry(59 - number);
+        backward.put((59 - number).into(), order, features, label);
+    }
+    assert_eq!(version(&forward), version(&backward));
+    // What is taken out leaves no trace, and what is put in again is as it was.
+    let before = version(&forward);
+    forward.remove(7);
+    assert_ne!(version(&forward), before);
+    let (order, features, label) = entry(7);
+    forward.put(7, order, features, label);
+    assert_eq!((version(&forward), forward.len()), (before, 60));
+}
