@@ -7,6 +7,7 @@ pub mod carc;
 pub mod claim;
 pub mod link;
 pub mod outcome;
+pub mod reference;
 pub mod remittance;
 pub mod rules;
 pub mod score;
