@@ -47,10 +47,7 @@ impl<T> Listing<T> {
         self.entries.len()
     }
 
-    fn read(
-        reader: &mut Reader<'_>,
-        entry: impl Fn(&Record<'_>) -> Result<T, TableError>,
-    ) -> Result<Self, TableError> {
+    fn read(reader: &mut Reader<'_>, entry: impl Fn(&Record<'_>) -> Result<T, TableError>) -> Result<Self, TableError> {
         let mut listing = Self { entries: BTreeMap::new(), whole: Vec::new() };
         while let Some(record) = reader.record()? {
             match record.text(0).strip_suffix('*') {
@@ -373,7 +370,9 @@ mod tests {
         let day = |year| Date::from_ymd_opt(year, 6, 1).unwrap();
         assert!(procedure.validity.holds(day(2020)) && !procedure.validity.holds(day(2021)));
         let primaries = procedure.primaries.as_ref().unwrap();
-        assert!(primaries.include(code("J0100")) && primaries.include(code("J0250")) && !primaries.include(code("J0300")));
+        assert!(
+            primaries.include(code("J0100")) && primaries.include(code("J0250")) && !primaries.include(code("J0300"))
+        );
         assert_eq!((procedure.global_days, procedure.modifiers.len()), (Some(90), 3));
         assert_eq!((procedure.unlisted, procedure.inpatient_only), (Some(false), Some(true)));
     }

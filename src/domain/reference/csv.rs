@@ -51,7 +51,7 @@ impl Column {
 }
 
 /// The records of a file, one after the other.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a str,
     line: usize,
     columns: &'static [Column],
@@ -61,7 +61,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// One record.
-pub(super) struct Record<'a> {
+pub(crate) struct Record<'a> {
     line: usize,
     columns: &'static [Column],
     places: Vec<Option<usize>>,
@@ -89,7 +89,11 @@ impl<'a> Reader<'a> {
         }
         for (column, place) in columns.iter().zip(&places) {
             if column.required && place.is_none() {
-                return Err(error(line, Some(column.name), "the column is missing; add it to the header and every line"));
+                return Err(error(
+                    line,
+                    Some(column.name),
+                    "the column is missing; add it to the header and every line",
+                ));
             }
         }
         reader.width = header.len();
@@ -144,7 +148,11 @@ impl<'a> Reader<'a> {
         let last = !rest.starts_with(',');
         self.rest = rest.get(1..).unwrap_or_default();
         if field.contains('"') {
-            return Err(error(line, None, "a quote inside a field; put the whole field in quotes and double those within"));
+            return Err(error(
+                line,
+                None,
+                "a quote inside a field; put the whole field in quotes and double those within",
+            ));
         }
         Ok((Cow::Borrowed(field.trim_end_matches('\r')), last))
     }
@@ -219,7 +227,8 @@ impl Record<'_> {
     /// Codes separated by blanks; none when empty.
     pub(super) fn codes(&self, column: usize) -> Result<Vec<Code>, TableError> {
         let one = |text: &str| {
-            Code::of(text).ok_or_else(|| self.wrong(column, format!("{text:?} is not a code; separate codes by blanks")))
+            Code::of(text)
+                .ok_or_else(|| self.wrong(column, format!("{text:?} is not a code; separate codes by blanks")))
         };
         self.text(column).split_whitespace().map(one).collect()
     }
@@ -230,7 +239,9 @@ impl Record<'_> {
             "" => Ok(None),
             text => match text.parse() {
                 Ok(number) => Ok(Some(number)),
-                Err(_) => Err(self.wrong(column, format!("{text:?} is not a whole number that fits; write digits only"))),
+                Err(_) => {
+                    Err(self.wrong(column, format!("{text:?} is not a whole number that fits; write digits only")))
+                }
             },
         }
     }
@@ -300,7 +311,11 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name_in_any_order_and_with_any_line_ends() {
-        for text in ["code,from,flag\nA,B,C\n", "\u{feff}# note\r\n\r\nflag,CODE,from\r\nC,\"A\",B\r\n", "code,from,flag\nA , B,C"] {
+        for text in [
+            "code,from,flag\nA,B,C\n",
+            "\u{feff}# note\r\n\r\nflag,CODE,from\r\nC,\"A\",B\r\n",
+            "code,from,flag\nA , B,C",
+        ] {
             assert_eq!(rows(text), Ok(vec![vec!["A".to_owned(), "B".to_owned(), "C".to_owned()]]), "{text:?}");
         }
         assert_eq!(rows("code\nA\n"), Ok(vec![vec!["A".to_owned(), String::new(), String::new()]]));

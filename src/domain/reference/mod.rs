@@ -16,7 +16,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use code::Code;
-pub(crate) use codes::{Diagnoses, Found, Modifiers, Procedure, Procedures, RevenueCodes, TypesOfBill};
+pub(crate) use codes::{Diagnoses, Diagnosis, Found, Modifiers, Procedure, Procedures, RevenueCodes, TypesOfBill};
 pub(crate) use coverage::Coverage;
 pub(crate) use csv::npi;
 pub use csv::{Column, TableError};
@@ -113,7 +113,7 @@ impl Kind {
 }
 
 /// A table's content: how it is read, and how many rows it has.
-trait Content: Sized {
+pub(crate) trait Content: Sized {
     /// Which table it is.
     const KIND: Kind;
     /// The columns of its format.
@@ -276,7 +276,8 @@ mod tests {
         assert_eq!(tables.version(), None);
         for kind in Kind::ALL {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
-            let loaded = tables.load(kind, samples::of(kind)).unwrap_or_else(|error| panic!("{}: {error}", kind.as_str()));
+            let loaded =
+                tables.load(kind, samples::of(kind)).unwrap_or_else(|error| panic!("{}: {error}", kind.as_str()));
             assert!(loaded.rows > 0 && loaded.version.len() == 16 && loaded.kind == kind);
         }
         assert_eq!(Kind::parse("payers"), None);

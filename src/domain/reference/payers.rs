@@ -106,7 +106,9 @@ impl Content for PayerRules {
 
 fn payer_rule(record: &Record<'_>) -> Result<PayerRule, TableError> {
     let days = |column: usize| match record.number::<i64>(column)? {
-        Some(days) if !(1..=3660).contains(&days) => Err(record.wrong(column, "not 1 to 3660 days; leave it empty when it is not known")),
+        Some(days) if !(1..=3660).contains(&days) => {
+            Err(record.wrong(column, "not 1 to 3660 days; leave it empty when it is not known"))
+        }
         days => Ok(days),
     };
     Ok(PayerRule {
@@ -310,7 +312,8 @@ mod tests {
 
     #[test]
     fn an_enrolment_holds_from_day_to_day() {
-        let text = "payer_id,npi,from,to\nP1,1234567893,2026-01-01,2026-06-30\nP1,1234567893,20260801,\nP2,1760854442,,\n";
+        let text =
+            "payer_id,npi,from,to\nP1,1234567893,2026-01-01,2026-06-30\nP1,1234567893,20260801,\nP2,1760854442,,\n";
         let table: Table<Enrollment> = Table::parse(text).unwrap();
         let day = |month, day| Date::from_ymd_opt(2026, month, day).unwrap();
         assert_eq!(table.covers("P1", 1_234_567_893, day(6, 30)), Some(true));
