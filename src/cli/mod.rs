@@ -9,6 +9,7 @@ mod demo;
 mod load;
 mod output;
 mod publish;
+mod reference;
 mod score;
 mod simulate;
 
@@ -81,6 +82,11 @@ enum Action {
     Publish(publish::Arguments),
     /// Score the claims of 837 files on the spot, without any server.
     Score(score::Arguments),
+    /// Load and list the reference tables: payers' terms, NCCI edits, MUE, code lists.
+    Reference {
+        #[command(subcommand)]
+        action: reference::Action,
+    },
     /// Look at the dead letters; nothing printed identifies a person.
     DeadLetters {
         #[command(subcommand)]
@@ -199,6 +205,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Topology { action } => admin::topology(&config, action).await,
         Action::Publish(arguments) => publish::run(&arguments, &config).await,
         Action::DeadLetters { action } => dead_letters::run(&action, &config).await,
+        Action::Reference { action } => reference::run(&action, &config).await,
         Action::Load(arguments) => load::run(&arguments, &config).await,
         Action::Bench(arguments) => bench::run(&arguments, config).await,
         Action::Demo(arguments) => demo::run(&arguments, config).await,

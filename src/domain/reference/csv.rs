@@ -50,6 +50,9 @@ impl Column {
     }
 }
 
+/// The fields of one line.
+type Fields<'a> = Vec<Cow<'a, str>>;
+
 /// The records of a file, one after the other.
 pub(crate) struct Reader<'a> {
     rest: &'a str,
@@ -65,7 +68,7 @@ pub(crate) struct Record<'a> {
     line: usize,
     columns: &'static [Column],
     places: Vec<Option<usize>>,
-    fields: Vec<Cow<'a, str>>,
+    fields: Fields<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -113,7 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The fields of the next line that holds any, with its number.
-    fn fields(&mut self) -> Result<Option<(usize, Vec<Cow<'a, str>>)>, TableError> {
+    fn fields(&mut self) -> Result<Option<(usize, Fields<'a>)>, TableError> {
         loop {
             if self.rest.is_empty() {
                 return Ok(None);

@@ -7,7 +7,7 @@ use super::procedures::place_of_service;
 use super::{Component, Facts, GrantedAuthorization, Judgement, Rule, Verdict, line_number, procedure, told};
 use crate::domain::claim::{Claim, ClaimType};
 use crate::domain::reference::{Code, Listed};
-use crate::domain::types::Phi;
+use crate::domain::types::{Phi, Units};
 
 /// A service that needs an authorization, without one.
 ///
@@ -127,7 +127,7 @@ fn mismatch(claim: &Claim, granted: &GrantedAuthorization) -> Option<&'static st
     if told(granted.npi.as_ref()).is_some_and(|npi| !same(npi)) {
         return Some("the authorization is for another provider");
     }
-    let used: i64 = meant.iter().filter_map(|line| line.units).map(|units| units.thousandths()).sum();
+    let used: i64 = meant.iter().filter_map(|line| line.units).map(Units::thousandths).sum();
     if granted.units.is_some_and(|left| used > left.thousandths()) {
         return Some("the claim has more units than are left of the authorization");
     }
@@ -196,7 +196,6 @@ mod tests {
     use super::*;
     use crate::domain::claim::Attachment;
     use crate::domain::reference::Kind;
-    use crate::domain::types::Units;
 
     #[test]
     fn a_listed_service_has_an_authorization() {

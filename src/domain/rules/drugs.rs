@@ -80,12 +80,10 @@ fn ndc(claim: &Claim, facts: &Facts) -> Verdict {
         match line.ndc.as_ref().map(ndc_fault) {
             Some(Some(fault)) => judgement.hit(line_number(index), fault),
             Some(None) => judgement.pass(),
-            None if wanted == Some(true) && is_drug(line) => {
-                if facts.complete {
-                    judgement.hit(line_number(index), "a drug without its code (NDC)");
-                }
+            None if wanted == Some(true) && is_drug(line) && facts.complete => {
+                judgement.hit(line_number(index), "a drug without its code (NDC)");
             }
-            None if wanted.is_some() => judgement.pass(),
+            None if wanted == Some(false) || (wanted == Some(true) && !is_drug(line)) => judgement.pass(),
             None => {}
         }
     }
