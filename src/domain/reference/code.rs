@@ -28,6 +28,11 @@ impl Code {
         (packed != 0).then_some(Self(packed))
     }
 
+    /// The number that the code is.
+    pub(super) const fn packed(self) -> u64 {
+        self.0
+    }
+
     /// Whether the code begins with another one.
     pub fn starts_with(self, prefix: Self) -> bool {
         let mask = if prefix.0 == 0 { 0 } else { u64::MAX << (prefix.0.trailing_zeros() / 8 * 8) };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::code::Code;
 use super::csv::{Column, Reader, Record, TableError};
+use super::index::Index;
 use super::{Content, Kind};
 use crate::domain::types::Date;
 
@@ -22,7 +23,7 @@ pub(crate) enum Found<'a, T> {
 
 /// Codes and what is known of each.
 pub(crate) struct Listing<T> {
-    entries: BTreeMap<Code, T>,
+    entries: Index<T>,
     /// Beginnings for which the list is whole.
     whole: Vec<Code>,
 }
@@ -30,7 +31,7 @@ pub(crate) struct Listing<T> {
 impl<T> Listing<T> {
     /// What the list says of a code.
     pub(crate) fn find(&self, code: Code) -> Found<'_, T> {
-        match self.entries.get(&code) {
+        match self.entries.get(code.packed()) {
             Some(entry) => Found::Entry(entry),
             None if self.whole.iter().any(|&prefix| code.starts_with(prefix)) => Found::Absent,
             None => Found::Unknown,
@@ -39,32 +40,27 @@ impl<T> Listing<T> {
 
     /// The entry of a code.
     pub(crate) fn get(&self, code: Code) -> Option<&T> {
-        self.entries.get(&code)
-    }
-
-    /// The number of codes.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.get(code.packed())
     }
 
     fn read(reader: &mut Reader<'_>, entry: impl Fn(&Record<'_>) -> Result<T, TableError>) -> Result<Self, TableError> {
-        let mut listing = Self { entries: BTreeMap::new(), whole: Vec::new() };
+        let (mut entries, mut whole) = (BTreeMap::new(), Vec::new());
         while let Some(record) = reader.record()? {
             match record.text(0).strip_suffix('*') {
-                Some("") => listing.whole.push(Code::EMPTY),
+                Some("") => whole.push(Code::EMPTY),
                 Some(prefix) => match Code::of(prefix) {
-                    Some(prefix) => listing.whole.push(prefix),
+                    Some(prefix) => whole.push(prefix),
                     None => return Err(record.wrong(0, "a beginning has letters and digits only, such as J*")),
                 },
                 None => {
                     let code = record.code(0)?;
-                    if listing.entries.insert(code, entry(&record)?).is_some() {
+                    if entries.insert(code.packed(), entry(&record)?).is_some() {
                         return Err(record.wrong(0, format!("{code} stands there twice; keep one line")));
                     }
                 }
             }
         }
-        Ok(listing)
+        Ok(Self { entries: Index::new(entries), whole })
     }
 }
 
@@ -205,10 +201,6 @@ impl Content for Procedures {
     fn read(reader: &mut Reader<'_>) -> Result<Self, TableError> {
         Self::read(reader, procedure)
     }
-
-    fn rows(&self) -> usize {
-        self.len() + self.whole.len()
-    }
 }
 
 fn procedure(record: &Record<'_>) -> Result<Procedure, TableError> {
@@ -271,10 +263,6 @@ impl Content for Diagnoses {
             })
         })
     }
-
-    fn rows(&self) -> usize {
-        self.len() + self.whole.len()
-    }
 }
 
 /// Modifiers and when they hold.
@@ -287,10 +275,6 @@ impl Content for Modifiers {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, TableError> {
         Listing::read(reader, |record| Validity::read(record, 1, 2)).map(Self)
-    }
-
-    fn rows(&self) -> usize {
-        self.0.len() + self.0.whole.len()
     }
 }
 
@@ -311,10 +295,6 @@ impl Content for RevenueCodes {
     fn read(reader: &mut Reader<'_>) -> Result<Self, TableError> {
         Self::read(reader, |record| Ok(RevenueCode { needs_hcpcs: record.flag(1)? }))
     }
-
-    fn rows(&self) -> usize {
-        self.len() + self.whole.len()
-    }
 }
 
 /// Types of bill, without their leading zero: facility and classification (`11`), or with the frequency (`111`).
@@ -333,10 +313,6 @@ impl Content for TypesOfBill {
             Ok(())
         })
         .map(Self)
-    }
-
-    fn rows(&self) -> usize {
-        self.0.len() + self.0.whole.len()
     }
 }
 
@@ -357,7 +333,7 @@ mod tests {
         assert!(matches!(table.find(code("G0002")), Found::Unknown));
         let whole: Table<Diagnoses> = Table::parse("code\n*\nE119\n").unwrap();
         assert!(matches!(whole.find(code("E11")), Found::Absent));
-        assert_eq!(whole.rows(), 2);
+        assert_eq!(whole.rows, 2);
     }
 
     #[test]

@@ -55,11 +55,6 @@ impl Content for Coverage {
         }
         Ok(table)
     }
-
-    fn rows(&self) -> usize {
-        let rows = |lists: &Lists| lists.values().map(BTreeSet::len).sum::<usize>();
-        rows(&self.medicare) + self.payers.values().map(rows).sum::<usize>()
-    }
 }
 
 #[cfg(test)]

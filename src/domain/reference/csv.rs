@@ -61,6 +61,7 @@ pub(crate) struct Reader<'a> {
     /// For each column of the format, its place in the file.
     places: Vec<Option<usize>>,
     width: usize,
+    records: usize,
 }
 
 /// One record.
@@ -75,7 +76,7 @@ impl<'a> Reader<'a> {
     /// Reads the header line.
     pub(super) fn new(text: &'a str, columns: &'static [Column]) -> Result<Self, TableError> {
         let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = Self { rest, line: 1, columns, places: Vec::new(), width: 0 };
+        let mut reader = Self { rest, line: 1, columns, places: Vec::new(), width: 0, records: 0 };
         let Some((line, header)) = reader.fields()? else {
             return Err(error(1, None, format!("the file is empty; begin with the header line {}", names(columns))));
         };
@@ -112,7 +113,13 @@ impl<'a> Reader<'a> {
             let problem = format!("{found} fields where the header has {wanted}; quote fields that hold commas");
             return Err(error(line, None, problem));
         }
+        self.records += 1;
         Ok(Some(Record { line, columns: self.columns, places: self.places.clone(), fields }))
+    }
+
+    /// The records that were read.
+    pub(super) const fn records(&self) -> usize {
+        self.records
     }
 
     /// The fields of the next line that holds any, with its number.

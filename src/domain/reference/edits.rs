@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::code::Code;
 use super::csv::{Column, Reader, Record, TableError};
+use super::index::Index;
 use super::{Content, Kind};
 use crate::domain::types::Date;
 
@@ -47,10 +48,10 @@ struct Pair {
     indicator: Indicator,
 }
 
-/// Procedure-to-procedure pairs. CMS publishes more than a million: they stand sorted, found by two binary searches.
+/// Procedure-to-procedure pairs. CMS publishes more than a million: they stand sorted, found by their first code and a binary search.
 pub(crate) struct Pairs {
-    /// For each first code, where its pairs begin.
-    starts: Vec<(Code, u32)>,
+    /// For each first code, where its pairs begin and end.
+    starts: Index<(u32, u32)>,
     pairs: Vec<Pair>,
 }
 
@@ -61,10 +62,8 @@ pub(crate) struct PairsOf<'a>(&'a [Pair]);
 impl Pairs {
     /// The pairs that a code is the first of; `None` when there are none.
     pub(crate) fn of(&self, first: Code) -> Option<PairsOf<'_>> {
-        let place = self.starts.binary_search_by_key(&first, |&(code, _)| code).ok()?;
-        let start = self.starts.get(place)?.1 as usize;
-        let end = self.starts.get(place + 1).map_or(self.pairs.len(), |&(_, start)| start as usize);
-        self.pairs.get(start..end).map(PairsOf)
+        let &(start, end) = self.starts.get(first.packed())?;
+        self.pairs.get(start as usize..end as usize).map(PairsOf)
     }
 }
 
@@ -111,17 +110,11 @@ impl Content for Pairs {
             }
         }
         rows.sort_by_key(|(first, pair)| (*first, pair.second, pair.setting, pair.effective));
-        let mut starts: Vec<(Code, u32)> = Vec::new();
+        let mut starts: BTreeMap<u64, (u32, u32)> = BTreeMap::new();
         for (place, (first, _)) in (0_u32..).zip(&rows) {
-            if starts.last().is_none_or(|(code, _)| code != first) {
-                starts.push((*first, place));
-            }
+            starts.entry(first.packed()).or_insert((place, place)).1 = place + 1;
         }
-        Ok(Self { starts, pairs: rows.into_iter().map(|(_, pair)| pair).collect() })
-    }
-
-    fn rows(&self) -> usize {
-        self.pairs.len()
+        Ok(Self { starts: Index::new(starts), pairs: rows.into_iter().map(|(_, pair)| pair).collect() })
     }
 }
 
@@ -144,12 +137,15 @@ pub(crate) struct Limit {
 }
 
 /// Medically unlikely edits.
-pub(crate) struct Mue(BTreeMap<(Code, Setting), Limit>);
+pub(crate) struct Mue(Index<Limits>);
+
+/// The limits of a code for practitioners and for hospitals.
+type Limits = [Option<Limit>; 2];
 
 impl Mue {
     /// The limit of a code.
     pub(crate) fn of(&self, code: Code, setting: Setting) -> Option<Limit> {
-        self.0.get(&(code, setting)).copied()
+        *self.0.get(code.packed())?.get(setting as usize)?
     }
 }
 
@@ -159,7 +155,7 @@ impl Content for Mue {
         &[Column::required("code"), Column::required("units"), Column::required("mai"), Column::optional("setting")];
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, TableError> {
-        let mut limits = BTreeMap::new();
+        let mut limits: BTreeMap<u64, Limits> = BTreeMap::new();
         while let Some(record) = reader.record()? {
             let (code, units) = (record.code(0)?, record.must_number::<u32>(1)?);
             let adjudication = match record.text(2).bytes().next() {
@@ -170,16 +166,13 @@ impl Content for Mue {
             };
             for &setting in settings(&record, 3)? {
                 let limit = Limit { units: i64::from(units), adjudication };
-                if limits.insert((code, setting), limit).is_some() {
+                let slot = limits.entry(code.packed()).or_default().get_mut(setting as usize);
+                if slot.is_some_and(|slot| slot.replace(limit).is_some()) {
                     return Err(record.wrong(0, format!("{code} stands there twice; keep one line")));
                 }
             }
         }
-        Ok(Self(limits))
-    }
-
-    fn rows(&self) -> usize {
-        self.0.len()
+        Ok(Self(Index::new(limits)))
     }
 }
 

@@ -8,6 +8,7 @@ mod codes;
 mod coverage;
 mod csv;
 mod edits;
+mod index;
 mod payers;
 mod providers;
 
@@ -112,7 +113,7 @@ impl Kind {
     }
 }
 
-/// A table's content: how it is read, and how many rows it has.
+/// A table's content: how it is read.
 pub(crate) trait Content: Sized {
     /// Which table it is.
     const KIND: Kind;
@@ -121,14 +122,12 @@ pub(crate) trait Content: Sized {
 
     /// Reads all records.
     fn read(reader: &mut Reader<'_>) -> Result<Self, TableError>;
-
-    /// The number of rows.
-    fn rows(&self) -> usize;
 }
 
 /// A table with its version.
 pub(crate) struct Table<T> {
     version: String,
+    rows: usize,
     content: T,
 }
 
@@ -143,12 +142,14 @@ impl<T> Deref for Table<T> {
 impl<T: Content> Table<T> {
     /// Reads a table; a table without a row is refused, since a whole list of nothing would deny everything.
     fn parse(text: &str) -> Result<Self, TableError> {
-        let content = T::read(&mut Reader::new(text, T::COLUMNS)?)?;
-        if content.rows() == 0 {
+        let mut reader = Reader::new(text, T::COLUMNS)?;
+        let content = T::read(&mut reader)?;
+        let rows = reader.records();
+        if rows == 0 {
             let problem = "the table has no rows; add some, or do not load it".to_owned();
             return Err(TableError { line: 1, column: None, problem });
         }
-        Ok(Self { version: version_of(T::KIND, text), content })
+        Ok(Self { version: version_of(T::KIND, text), rows, content })
     }
 }
 
@@ -193,7 +194,7 @@ macro_rules! tables {
                 let loaded = match kind {
                     $(Kind::$kind => {
                         let table: Table<$content> = Table::parse(text)?;
-                        let loaded = Loaded { kind, version: table.version.clone(), rows: table.rows() };
+                        let loaded = Loaded { kind, version: table.version.clone(), rows: table.rows };
                         self.$field = Some(Arc::new(table));
                         loaded
                     })+

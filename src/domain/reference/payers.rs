@@ -98,10 +98,6 @@ impl Content for PayerRules {
         }
         Ok(Self(rules))
     }
-
-    fn rows(&self) -> usize {
-        self.0.len()
-    }
 }
 
 fn payer_rule(record: &Record<'_>) -> Result<PayerRule, TableError> {
@@ -165,10 +161,6 @@ impl Content for Authorization {
         }
         Ok(Self(lists))
     }
-
-    fn rows(&self) -> usize {
-        self.0.values().map(BTreeSet::len).sum()
-    }
 }
 
 /// Services that need a document, by payer.
@@ -195,10 +187,6 @@ impl Content for Attachments {
             lists.entry(record.filled(0)?.to_owned()).or_default().insert(record.code(1)?);
         }
         Ok(Self(lists))
-    }
-
-    fn rows(&self) -> usize {
-        self.0.values().map(BTreeSet::len).sum()
     }
 }
 
@@ -244,10 +232,6 @@ impl Content for Enrollment {
         }
         Ok(table)
     }
-
-    fn rows(&self) -> usize {
-        self.spans.values().flat_map(BTreeMap::values).map(Vec::len).sum()
-    }
 }
 
 #[cfg(test)]
@@ -272,7 +256,7 @@ mod tests {
         assert_eq!(rule.telehealth_modifiers, [code("95"), code("93")]);
         assert_eq!(table.of("P2").unwrap().fits_member_id("x"), None);
         assert!(table.of("P3").is_none());
-        assert_eq!(table.rows(), 2);
+        assert_eq!(table.rows, 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::code::Code;
 use super::csv::{Column, Reader, TableError};
+use super::index::Index;
 use super::{Content, Kind};
 use crate::domain::types::Date;
 
@@ -19,12 +20,12 @@ pub(crate) struct Registered {
 }
 
 /// NPIs that are known. One that is absent is unknown, not wrong.
-pub(crate) struct Registry(BTreeMap<u64, Registered>);
+pub(crate) struct Registry(Index<Registered>);
 
 impl Registry {
     /// What is known of an NPI.
     pub(crate) fn of(&self, npi: u64) -> Option<Registered> {
-        self.0.get(&npi).copied()
+        self.0.get(npi).copied()
     }
 }
 
@@ -46,11 +47,7 @@ impl Content for Registry {
                 return Err(record.wrong(0, "the NPI stands there twice; keep one line"));
             }
         }
-        Ok(Self(registry))
-    }
-
-    fn rows(&self) -> usize {
-        self.0.len()
+        Ok(Self(Index::new(registry)))
     }
 }
 
@@ -74,10 +71,6 @@ impl Content for OrderReferring {
             list.insert(record.npi(0)?);
         }
         Ok(Self(list))
-    }
-
-    fn rows(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -110,10 +103,6 @@ impl Content for Certificates {
             }
         }
         Ok(Self(table))
-    }
-
-    fn rows(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -163,10 +152,6 @@ impl Content for TaxonomyScope {
             ranges.entry(first).or_default().push(range);
         }
         Ok(Self { ranges })
-    }
-
-    fn rows(&self) -> usize {
-        self.ranges.values().map(Vec::len).sum()
     }
 }
 
