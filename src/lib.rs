@@ -29,5 +29,8 @@ pub mod app;
 pub mod cli;
 pub mod learner;
 
+pub mod backtest;
+pub mod evaluate;
+pub mod history;
 pub mod servers;
 pub mod simulate;

@@ -43,7 +43,7 @@ fn full_claim() -> Value {
         "payerResponsibilitySequence": "S", "claimFrequencyCode": "7", "payerClaimControlNumber": "9406",
         "claimFilingIndicatorCode": "CI", "claimType": "institutional", "facilityTypeCode": "11", "typeOfBill": "0111",
         "assignmentCode": "A", "payer": {"payerId": "60054", "name": "Example Health Plan"},
-        "subscriber": {"memberId": "W1", "birthDate": "1980-01-01", "gender": "F"}, "patientIsDependent": true,
+        "subscriber": {"memberId": "W1", "birthDate": "1980-01-01", "gender": "F"}, "patientIsDependent": true, "complete": true,
         "billingProvider": provider, "renderingProvider": provider, "referringProvider": provider,
         "attendingProvider": provider, "orderingProvider": provider, "serviceFacility": provider,
         "priorAuthorizationNumber": "AUTH1", "referralNumber": "REF1", "cliaNumber": "11D1234567",

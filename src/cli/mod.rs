@@ -3,12 +3,14 @@
 //! Data goes to stdout, logs and progress to stderr. One file per command that is more than a few lines.
 
 mod admin;
+mod backtest;
 mod bench;
 mod dead_letters;
 mod demo;
 mod load;
 mod output;
 mod publish;
+mod read;
 mod reference;
 mod score;
 mod simulate;
@@ -87,6 +89,8 @@ enum Action {
         #[command(subcommand)]
         action: reference::Action,
     },
+    /// Play a history again in time order and measure how well each claim's score foretold its first answer.
+    Backtest(backtest::Arguments),
     /// Look at the dead letters; nothing printed identifies a person.
     DeadLetters {
         #[command(subcommand)]
@@ -186,6 +190,7 @@ fn run(cli: Cli, flags: &BTreeMap<String, String>) -> Result<(), CommandError> {
         Action::Topology { action: TopologyAction::Print } => output::print(crate::topology::print()),
         Action::Score(arguments) => score::run(&arguments, &load()?),
         Action::Simulate(arguments) => simulate::run(&arguments),
+        Action::Backtest(arguments) => backtest::run(&arguments, &load()?),
         served => {
             let config = load()?;
             telemetry::init_logs(&config.log)?;
@@ -210,7 +215,11 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Bench(arguments) => bench::run(&arguments, config).await,
         Action::Demo(arguments) => demo::run(&arguments, config).await,
         Action::Health => admin::health(&config).await,
-        Action::Score(_) | Action::Simulate(_) | Action::CheckConfig { .. } | Action::Completions { .. } => Ok(()),
+        Action::Score(_)
+        | Action::Simulate(_)
+        | Action::Backtest(_)
+        | Action::CheckConfig { .. }
+        | Action::Completions { .. } => Ok(()),
     }
 }
 

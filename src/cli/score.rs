@@ -1,9 +1,8 @@
 //! `claimrisk score`: the worklist of the claims in files, without any server.
 //!
 //! The scores are those that a worker gives the same claims. Patient control numbers are shown: they are the user's own,
-//! on the user's own terminal. Must never: show anything else of a patient, or let the history change a score.
+//! on the user's own terminal. Must never: show anything else of a patient, or learn from what is to be scored.
 
-mod history;
 mod worklist;
 
 use std::path::PathBuf;
@@ -11,20 +10,19 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use self::history::{Gathering, History};
 use self::worklist::{Row, Worklist};
 use super::output::{print, print_json, say, table};
-use super::publish::input::{self, Format, Found, Reading, Source};
+use super::publish::input;
+use super::read::Read;
 use super::reference::{self, Given};
 use super::{Output, Paths};
 use crate::config::Config;
 use crate::domain::rules::Facts;
 use crate::domain::score::{Level, Snapshot, score};
 use crate::error::CommandError;
-use crate::wire::{Event, Payload};
+use crate::history::{Gathering, History};
+use crate::wire::Payload;
 
-/// Parts that could not be read and are shown; the others are counted.
-const SHOWN: usize = 50;
 /// Reasons that the table shows of each claim.
 const REASONS: usize = 3;
 
@@ -33,9 +31,10 @@ The list is ordered by expected loss: score x charge. The score is the probabili
 that the payer's first answer denies the claim, a line of it, or a material part of it. Each reason
 says what raises it; the fix says what to mend and how many points that takes off.
 
-With --history, earlier claims and their remittances are linked in memory, and what each payer did
-with lines of the same procedure is shown beside the reasons (\"97140: 38 of 102 denied\"). It is
-evidence for the reader: the score does not change by it.
+With --history, earlier claims and their remittances are linked in memory, and the model learns from
+them what the fleet of workers would: the scores are those a worker gives after the same history.
+What each payer did with lines of the same procedure is shown beside the reasons (\"97140: 38 of 102
+denied\").
 
 Examples:
   claimrisk score tomorrow.837
@@ -52,7 +51,7 @@ Exit code 65 when a file that is named, or all of a folder, cannot be read, or h
 pub struct Arguments {
     #[command(flatten)]
     paths: Paths,
-    /// Earlier claims and remittances (837, 835, NDJSON events, folders of them), shown as evidence; stands after PATH.
+    /// Earlier claims and remittances (837, 835, NDJSON events, folders of them) to learn from; stands after PATH.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     history: Vec<PathBuf>,
     /// A reference table, for the rules that need one (`payer-rules=my-payers.csv`); may be given several times.
@@ -75,7 +74,8 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     let mut read = Read::default();
     let tables = Arc::new(reference::read(&arguments.references)?);
     let history = gather(&arguments.history, config, &mut read)?;
-    let (snapshot, mut worklist) = (Snapshot::expert(), Worklist::new(arguments.limit));
+    let snapshot = history.as_ref().map_or_else(Snapshot::expert, |history| Snapshot::of(&history.learn()));
+    let mut worklist = Worklist::new(arguments.limit);
     read.all(&sources, config, &mut |event, file| {
         let Payload::Claim(claim) = &event.payload else { return false };
         let facts = Facts::of(claim, event.time.date_naive()).with_tables(Arc::clone(&tables));
@@ -105,76 +105,6 @@ fn gather(paths: &[PathBuf], config: &Config, read: &mut Read) -> Result<Option<
         true
     })?;
     Ok(Some(gathering.finish()))
-}
-
-/// What was read so far, and what could not be.
-#[derive(Default)]
-struct Read {
-    shown: usize,
-    errors: u64,
-    withheld: u64,
-    /// Events that are no claims.
-    others: u64,
-    /// Files named on the command line in which nothing could be read.
-    unread: Vec<String>,
-}
-
-impl Read {
-    /// Hands every event of the files to `take`, which tells whether it had a use for it.
-    fn all(
-        &mut self,
-        sources: &[Source],
-        config: &Config,
-        take: &mut dyn FnMut(Event, &str) -> bool,
-    ) -> Result<(), CommandError> {
-        for source in sources {
-            let name = source.name();
-            let mut reading = Reading::open(source, config.max_event_bytes)?;
-            let mut found: Vec<Found> = Vec::new();
-            loop {
-                let more = reading.step(&mut found)?;
-                self.others += found.drain(..).map(|one| u64::from(!take(one.event, &name))).sum::<u64>();
-                if !more {
-                    break;
-                }
-            }
-            self.end_file(source, &reading);
-        }
-        Ok(())
-    }
-
-    fn end_file(&mut self, source: &Source, reading: &Reading) {
-        let (name, findings) = (source.name(), &reading.findings);
-        if reading.format() == Format::Unknown && !source.named {
-            say(&format!("{name}: passed over: neither X12 nor events"));
-            return;
-        }
-        for trouble in findings.troubles.iter().take(SHOWN.saturating_sub(self.shown)) {
-            say(&format!("{name}: {trouble}"));
-            self.shown += 1;
-        }
-        self.errors += findings.errors;
-        self.withheld += findings.withheld;
-        if reading.format() == Format::Unknown || (findings.events == 0 && findings.errors > 0) {
-            self.unread.push(name);
-        }
-    }
-
-    fn verdict(&self, claims: usize) -> Result<(), CommandError> {
-        if !self.unread.is_empty() {
-            let names = self.unread.join(", ");
-            return Err(CommandError::BadData(format!("no claims could be read: {names}")));
-        }
-        if claims == 0 {
-            let what = if self.others > 0 {
-                "the files hold remittances or acknowledgements only"
-            } else {
-                "there are no claims in the files"
-            };
-            return Err(CommandError::BadData(format!("nothing to score: {what}; give 837 files or claim events")));
-        }
-        Ok(())
-    }
 }
 
 fn print_table(rows: &[Row], with_history: bool) -> Result<(), CommandError> {

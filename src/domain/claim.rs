@@ -263,6 +263,9 @@ pub struct Claim {
     pub attachments: Vec<Attachment>,
     /// The service lines.
     pub lines: Vec<ServiceLine>,
+    /// Whether it was read whole from its 837, so that an optional field it lacks was *not sent*. Of a claim that came as
+    /// an event its publisher may say so; else what is absent is unknown.
+    pub complete: bool,
 }
 
 impl Claim {

@@ -160,6 +160,7 @@ fn patient(options: &Options, world: &World, payer: usize, rand: &mut Rand) -> P
 fn header(world: &World, practice: &PracticeWorld, patient: &Patient, payer: usize, claim_type: ClaimType) -> Claim {
     let insurer = world.payers.get(payer);
     Claim {
+        complete: true,
         frequency_code: "1".to_owned(),
         filing_indicator: insurer.map(|p| p.class.filing_indicator(payer, claim_type).to_owned()),
         claim_type,

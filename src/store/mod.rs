@@ -101,8 +101,10 @@ pub async fn installation(pool: &PgPool) -> Result<uuid::Uuid, sqlx::Error> {
 /// PostgreSQL cannot be reached.
 pub async fn publish_snapshot(pool: &PgPool, snapshot: &Snapshot) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO model_snapshots (model_version, trained_on, content) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO model_snapshots (model_version, trained_on, content) VALUES ($1, $2, $3::text::jsonb)
+         ON CONFLICT DO NOTHING",
         snapshot.version(),
+        i64::try_from(snapshot.labels()).unwrap_or(i64::MAX),
         snapshot.content()
     )
     .execute(pool)

@@ -101,6 +101,8 @@ wire! {
         /// Service lines; may be empty, must be there.
         #[schemars(required)]
         service_lines: Option<List<Object<ServiceLineData>, 999>>,
+        /// Whether all that the 837 said is here, so that an optional field that is absent was not sent; false when absent.
+        complete: Option<Checked<Flag>>,
     }
 }
 
@@ -229,6 +231,7 @@ impl ClaimData {
             other_payers: take!(other_payers, data.other_payers, at),
             attachments: take!(attachments, data.attachments, at),
             lines: objects(required_list(data.service_lines, &service_lines)?, &service_lines, service_line)?,
+            complete: take!(optional, data.complete, at).unwrap_or_default(),
         };
         if claim.practice_key().is_none() {
             let kind = Kind::NoIdentifier("practiceId, or npi or taxId of billingProvider, is required");
@@ -346,6 +349,7 @@ impl From<&Claim> for ClaimData {
             other_payers: List::unless_empty(claim.other_payers.iter().map(put_other_payer).collect()),
             attachments: List::unless_empty(claim.attachments.iter().map(put_attachment).collect()),
             service_lines: Some(List(Ok(claim.lines.iter().map(put_service_line).collect()))),
+            complete: Some(true).filter(|_| claim.complete).and_then(Checked::some),
         }
     }
 }

@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::cli::publish::input::Source;
 use crate::config::collect;
 use crate::wire::decode_json;
 use crate::wire::examples::{CLAIM_SUBMITTED, REMITTANCE_RECEIVED};
@@ -19,7 +20,8 @@ fn config() -> Config {
 
 /// The list that these events make.
 fn worklist(events: &[String], limit: usize, history: Option<&History>) -> Worklist {
-    let (snapshot, config, mut worklist) = (Snapshot::expert(), config(), Worklist::new(limit));
+    let snapshot = history.map_or_else(Snapshot::expert, |history| Snapshot::of(&history.learn()));
+    let (config, mut worklist) = (config(), Worklist::new(limit));
     for text in events {
         let event = decode_json(text.as_bytes()).unwrap();
         let Payload::Claim(claim) = &event.payload else { continue };
@@ -70,7 +72,7 @@ fn the_order_of_the_files_changes_nothing_and_only_the_newest_version_is_listed(
 }
 
 #[test]
-fn the_history_is_shown_and_leaves_the_score_alone() {
+fn the_history_is_shown_and_teaches() {
     let mut gathering = Gathering::default();
     for text in [CLAIM_SUBMITTED, REMITTANCE_RECEIVED] {
         gathering.take(decode_json(text.as_bytes()).unwrap());
@@ -79,7 +81,7 @@ fn the_history_is_shown_and_leaves_the_score_alone() {
     let events = [claim("PCN-NEW", "2b01", "300.00")];
     let (with, without) = (worklist(&events, 5, Some(&history)).rows(), worklist(&events, 5, None).rows());
     assert_eq!(with[0].earlier(), "99213: 1 of 1 denied");
-    assert_eq!(with[0].score.log_odds_micro, without[0].score.log_odds_micro);
+    assert!(with[0].score.log_odds_micro > without[0].score.log_odds_micro, "it was denied before");
     let json = serde_json::to_value(&with).unwrap();
     for field in ["patient_control_number", "payer", "overall_score", "risk_factors", "recommendations", "history"] {
         assert!(!json[0][field].is_null(), "{field}");

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use super::history::History;
 use crate::domain::claim::Claim;
 use crate::domain::score::{Level, Score, expected_loss};
 use crate::domain::types::{Cents, Instant};
+use crate::history::History;
 use crate::view::{PayerView, ScoreView};
 use crate::wire::Event;
 

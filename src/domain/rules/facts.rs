@@ -17,7 +17,7 @@ pub struct Facts {
     pub as_of: Option<Date>,
     /// Whether the claim was read whole from its 837, so that an optional field it lacks was *not sent*.
     ///
-    /// Left `false` for events, whose publishers may leave optional fields out: there, absent means unknown, and the
+    /// See [`Claim::complete`]. Publishers of events may leave optional fields out: there, absent means unknown, and the
     /// rules that need such a field (`AT01`, `CB02`, `CP13`, `DR01`, `IN02`, `LB01`, `RF01`, `ID02` for the attending)
     /// abstain.
     pub complete: bool,
@@ -30,7 +30,7 @@ pub struct Facts {
 impl Facts {
     /// What is known of a claim that stands alone: the day it was sent, or the day of its event where it does not say.
     pub fn of(claim: &Claim, event_day: Date) -> Self {
-        Self { as_of: Some(claim.submitted_at.unwrap_or(event_day)), ..Self::default() }
+        Self { as_of: Some(claim.submitted_at.unwrap_or(event_day)), complete: claim.complete, ..Self::default() }
     }
 
     /// The same facts with reference tables.

@@ -2,17 +2,14 @@
 //!
 //! Must never: use the platform's exponential or logarithm; `libm` gives the same bits everywhere.
 
+use crate::domain::model::kappa;
+
 /// Millionths in one.
 pub(super) const MICRO: i64 = 1_000_000;
 /// 20 / ln 2 in tenths of a point per log-odds, times 10^9: 20 points double the odds.
 const TENTHS_PER_LOG_ODDS_E9: i128 = 288_539_008_178;
 /// The half-width of a 90 % interval in standard deviations.
 const BAND_DEVIATIONS: f64 = 1.645;
-
-/// Log-odds of a probability strictly between 0 and 1.
-pub(super) fn logit(probability: f64) -> f64 {
-    libm::log(probability / (1.0 - probability))
-}
 
 /// Rounds log-odds to millionths.
 pub(super) fn to_micro(log_odds: f64) -> i64 {
@@ -29,8 +26,7 @@ fn divide_rounded(value: i128, by: i128) -> i64 {
 /// How far uncertainty shrinks log-odds (MacKay): `1 / sqrt(1 + pi v / 8)`, in billionths.
 pub(super) fn kappa_ppb(variance_micro: i64) -> i64 {
     let variance = variance_micro.max(0) as f64 / MICRO as f64;
-    let kappa = 1.0 / libm::sqrt(1.0 + core::f64::consts::PI * variance / 8.0);
-    libm::round(kappa * 1e9) as i64
+    libm::round(kappa(variance) * 1e9) as i64
 }
 
 /// Log-odds shrunk by kappa, in millionths.
@@ -62,6 +58,7 @@ pub(super) fn band_micro(variance_micro: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::model::logit;
 
     #[test]
     fn rounding_goes_half_away_from_zero_on_both_sides() {

@@ -200,6 +200,8 @@ impl Bytes {
             other_payers: _,
             attachments,
             lines: _,
+            // Hashed as one of the facts.
+            complete: _,
         } = claim;
         self.text(responsibility.code());
         self.text(claim_type.as_str());

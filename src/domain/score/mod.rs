@@ -1,9 +1,11 @@
 //! The score: how likely the first adjudication is to deny a claim, as a sum of log-odds that explains itself.
 //!
-//! A scorecard of cells: a baseline, the payer class, and each rule that the claim breaks. Their means add up, their
-//! variances shrink the sum, and every contribution is an integer of millionths, so that the parts sum exactly to the whole.
+//! A scorecard of cells: a baseline, the payer class, each rule that the claim breaks, and what was learned of its payer,
+//! providers and procedures. Their means add up, their variances shrink the sum, and every contribution is an integer of
+//! millionths, so that the parts sum exactly to the whole.
 //! Must never: use a clock, a random number, the platform's mathematics, or a demographic beyond what an edit needs.
 
+mod explain;
 mod fixed;
 mod input;
 mod snapshot;
@@ -14,9 +16,11 @@ use std::sync::Arc;
 
 pub use snapshot::{Cell, Snapshot};
 
-use self::fixed::{band_micro, kappa_ppb, points_tenths, probability, shrink, tenths};
+use self::explain::{Weighed, contributions, weigh};
+use self::fixed::{band_micro, kappa_ppb, points_tenths, probability, shrink, tenths, to_micro};
 use super::claim::Claim;
-use super::rules::{Component, Facts, Hit, PayerClass, RULE_SET_VERSION, judge};
+use super::model::{Features, Kind};
+use super::rules::{Component, Facts, Hit, RULE_SET_VERSION, judge};
 use super::types::Cents;
 
 /// How much attention a claim needs.
@@ -89,7 +93,7 @@ impl Levels {
 /// One addend of the score.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
-    /// `baseline`, `payer_class`, the code of a rule, or `calibration`.
+    /// `baseline`, `payer_class`, the code of a rule, a learned matter such as `payer_procedure`, or `calibration`.
     pub code: String,
     /// The group it counts in; none for the baseline and the calibration.
     pub component: Option<Component>,
@@ -135,7 +139,7 @@ pub struct Score {
     pub level: Level,
     /// Millionths of log-odds by group, in the order of [`Component::ALL`].
     pub components: [i64; 6],
-    /// The addends: baseline first, then payer class, then rules in catalogue order, calibration last. Their sum is
+    /// The addends: baseline, payer class, rules in catalogue order, what was learned, calibration last. Their sum is
     /// `logit_micro`, exactly.
     pub contributions: Vec<Contribution>,
     /// What to put right, the most useful first.
@@ -177,22 +181,12 @@ impl Score {
 pub fn score(claim: &Claim, facts: &Facts, snapshot: &Snapshot, levels: &Levels) -> Score {
     let hits = judge(claim, facts);
     let broken = merge_lines(&hits);
-    let class = PayerClass::of(claim);
-    let mut sum = snapshot.bias();
-    for cell in broken.iter().map(|(hit, _)| snapshot.rule(hit.place)).chain([snapshot.class(class)]) {
-        sum.mean_micro = sum.mean_micro.saturating_add(cell.mean_micro);
-        sum.variance_micro = sum.variance_micro.saturating_add(cell.variance_micro);
-    }
+    let features = Features::of(claim, facts, broken.iter().map(|(hit, _)| hit.rule.id));
+    let weighed = weigh(&features, snapshot);
+    let sum = Sum { mean_micro: weighed.mean_micro, variance_micro: weighed.variance_micro };
     let kappa = kappa_ppb(sum.variance_micro);
-    // Calibration is the identity as long as no outcome has been seen: the line holds the rounding's remainder.
-    let logit_micro = shrink(sum.mean_micro, kappa);
-
-    let mut contributions = Vec::with_capacity(broken.len() + 3);
-    contributions.push(baseline(shrink(snapshot.bias().mean_micro, kappa)));
-    contributions.push(payer_class(class, shrink(snapshot.class(class).mean_micro, kappa)));
-    contributions.extend(
-        broken.iter().map(|(hit, evidence)| of_rule(hit, evidence, shrink(snapshot.rule(hit.place).mean_micro, kappa))),
-    );
+    let mut contributions = contributions(&weighed, &broken, kappa);
+    let logit_micro = sum.logit_micro(snapshot);
     let explained: i64 = contributions.iter().map(|part| part.micro_log_odds).sum();
     contributions.push(calibration(logit_micro - explained));
 
@@ -203,14 +197,58 @@ pub fn score(claim: &Claim, facts: &Facts, snapshot: &Snapshot, levels: &Levels)
         logit_micro,
         level: levels.of(overall_tenths),
         components: component_sums(&contributions),
-        recommendations: recommendations(&broken, sum, snapshot, unrounded),
+        recommendations: recommendations(&broken, &weighed, snapshot, unrounded),
         blocking: broken.iter().any(|(hit, _)| hit.rule.blocking),
-        band: band(sum, overall_tenths),
+        band: band(sum, snapshot, overall_tenths),
         contributions,
         model_version: snapshot.shared_version(),
         rule_set_version: RULE_SET_VERSION,
         input_hash: input::digest(claim, facts),
     }
+}
+
+/// The rules that a claim breaks, each once: what the learner takes beside the claim.
+pub fn factors(claim: &Claim, facts: &Facts) -> Features {
+    let hits = judge(claim, facts);
+    let mut rules: Vec<&str> = hits.iter().map(|hit| hit.rule.id).collect();
+    rules.dedup();
+    Features::of(claim, facts, rules.into_iter())
+}
+
+/// The score of a claim whose factors are known, as log-odds in millionths: what [`score`] gives, without the explanation.
+pub fn log_odds(features: &Features, snapshot: &Snapshot) -> i64 {
+    let weighed = weigh(features, snapshot);
+    Sum { mean_micro: weighed.mean_micro, variance_micro: weighed.variance_micro }.logit_micro(snapshot)
+}
+
+/// Log-odds in millionths as `overall_score` in tenths.
+pub fn overall_tenths(logit_micro: i64) -> u16 {
+    tenths(probability(logit_micro))
+}
+
+/// Log-odds in millionths as a probability.
+pub fn probability_of(logit_micro: i64) -> f64 {
+    probability(logit_micro)
+}
+
+/// Sums of means and variances over cells.
+#[derive(Clone, Copy)]
+struct Sum {
+    mean_micro: i64,
+    variance_micro: i64,
+}
+
+impl Sum {
+    /// The calibrated log-odds of a claim with these sums.
+    fn logit_micro(self, snapshot: &Snapshot) -> i64 {
+        calibrated(shrink(self.mean_micro, kappa_ppb(self.variance_micro)), snapshot)
+    }
+}
+
+/// Calibrates log-odds in millionths.
+fn calibrated(micro: i64, snapshot: &Snapshot) -> i64 {
+    let calibration = snapshot.calibration();
+    if calibration.is_none() { micro } else { to_micro(calibration.apply(micro as f64 / 1e6)) }
 }
 
 /// One hit per rule, so that a long claim does not add the same fault up: the first, whose evidence tells how many there are.
@@ -230,54 +268,17 @@ fn merge_lines(hits: &[Hit]) -> Vec<(&Hit, String)> {
         .collect()
 }
 
-fn baseline(micro: i64) -> Contribution {
+fn calibration(micro: i64) -> Contribution {
     Contribution {
-        code: "baseline".to_owned(),
+        code: "calibration".to_owned(),
         component: None,
         line: None,
         micro_log_odds: micro,
         points_tenths: points_tenths(micro),
         carcs: Vec::new(),
         blocking: false,
-        words: "How often a claim in order is denied at first, over all payers".to_owned(),
-        evidence: String::new(),
-    }
-}
-
-fn payer_class(class: PayerClass, micro: i64) -> Contribution {
-    let how = match micro {
-        1.. => "denies more claims than payers do on average",
-        0 => "counts as the average of all payers",
-        _ => "denies fewer claims than payers do on average",
-    };
-    Contribution {
-        code: "payer_class".to_owned(),
-        component: Some(Component::Payer),
-        words: format!("{} {how}", class.words()),
-        evidence: class.as_str().to_owned(),
-        ..baseline(micro)
-    }
-}
-
-fn calibration(micro: i64) -> Contribution {
-    Contribution {
-        code: "calibration".to_owned(),
         words: "Calibration against outcomes, and rounding".to_owned(),
-        ..baseline(micro)
-    }
-}
-
-fn of_rule(hit: &Hit, evidence: &str, micro: i64) -> Contribution {
-    Contribution {
-        code: hit.rule.id.to_owned(),
-        component: Some(hit.rule.component),
-        line: hit.line,
-        micro_log_odds: micro,
-        points_tenths: points_tenths(micro),
-        carcs: hit.rule.carcs.to_vec(),
-        blocking: hit.rule.blocking,
-        words: hit.rule.reason.to_owned(),
-        evidence: evidence.to_owned(),
+        evidence: String::new(),
     }
 }
 
@@ -299,14 +300,18 @@ pub fn odds_points_tenths(micro_log_odds: i64) -> i64 {
 }
 
 /// What can be put right, ordered by what it gains; a gain is the score with the fault less the score without it.
-fn recommendations(broken: &[(&Hit, String)], sum: Cell, snapshot: &Snapshot, unrounded: f64) -> Vec<Recommendation> {
+fn recommendations(
+    broken: &[(&Hit, String)],
+    weighed: &Weighed<'_>,
+    snapshot: &Snapshot,
+    unrounded: f64,
+) -> Vec<Recommendation> {
+    let gain = |without: Sum| (unrounded - probability(without.logit_micro(snapshot))).max(0.0);
     let mut ranked: Vec<(f64, Recommendation)> = broken
         .iter()
         .filter(|(hit, _)| hit.rule.fixable)
         .map(|(hit, _)| {
-            let cell = snapshot.rule(hit.place);
-            let without = shrink(sum.mean_micro - cell.mean_micro, kappa_ppb(sum.variance_micro - cell.variance_micro));
-            let gain = (unrounded - probability(without)).max(0.0);
+            let gain = gain(weighed.without_rule(hit.rule.id));
             let advice = Recommendation {
                 code: hit.rule.id.to_owned(),
                 line: hit.line,
@@ -317,15 +322,55 @@ fn recommendations(broken: &[(&Hit, String)], sum: Cell, snapshot: &Snapshot, un
             (gain, advice)
         })
         .collect();
+    if let Some(gain) = weighed.with_authorization(snapshot).map(gain) {
+        let advice = Recommendation {
+            code: "authorization".to_owned(),
+            line: weighed.line,
+            words: "Ask this payer whether the procedure needs an authorization, and put its number on the claim"
+                .to_owned(),
+            points_tenths: tenths(gain),
+            blocking: false,
+        };
+        ranked.push((gain, advice));
+    }
     // A stable sort: equal gains stay in catalogue order.
     ranked.sort_by(|one, other| other.0.total_cmp(&one.0));
     ranked.into_iter().map(|(_, advice)| advice).collect()
 }
 
+impl Weighed<'_> {
+    /// The sums without the cells of a rule.
+    fn without_rule(&self, rule: &str) -> Sum {
+        let of_rule = |key: &str| key.split_once('/').is_some_and(|(_, name)| name.split('|').next() == Some(rule));
+        let mut sum = Sum { mean_micro: self.mean_micro, variance_micro: self.variance_micro };
+        let kinds = self.parts.iter().filter(|part| matches!(part.kind, Kind::Rule | Kind::RulePayer));
+        for part in kinds.filter(|part| of_rule(part.key)) {
+            sum.mean_micro -= part.cell.mean_micro;
+            sum.variance_micro -= part.cell.variance_micro;
+        }
+        sum
+    }
+
+    /// The sums as they were with an authorization number, where there is none and this payer was seen to want one.
+    fn with_authorization(&self, snapshot: &Snapshot) -> Option<Sum> {
+        let part = self.parts.iter().find(|part| part.kind == Kind::PayerProcedureAuthorization)?;
+        let stem = part.key.strip_suffix("|without").filter(|_| part.cell.seen_milli >= WANTED_SEEN)?;
+        let with = snapshot.find(part.kind, &format!("{stem}|with"));
+        (part.cell.mean_micro - with.mean_micro >= WANTED_MICRO).then(|| Sum {
+            mean_micro: self.mean_micro - part.cell.mean_micro + with.mean_micro,
+            variance_micro: self.variance_micro - part.cell.variance_micro + with.variance_micro,
+        })
+    }
+}
+
+/// An authorization is advised from so many answers (thousandths) and so much difference in log-odds (millionths) on.
+const WANTED_SEEN: i64 = 5_000;
+const WANTED_MICRO: i64 = 250_000;
+
 /// The 90 % band around the score, wide enough to hold the score itself.
-fn band(sum: Cell, overall_tenths: u16) -> (u16, u16) {
+fn band(sum: Sum, snapshot: &Snapshot, overall_tenths: u16) -> (u16, u16) {
     let half = band_micro(sum.variance_micro);
-    let low = tenths(probability(sum.mean_micro.saturating_sub(half)));
-    let high = tenths(probability(sum.mean_micro.saturating_add(half)));
+    let end = |micro: i64| tenths(probability(calibrated(micro, snapshot)));
+    let (low, high) = (end(sum.mean_micro.saturating_sub(half)), end(sum.mean_micro.saturating_add(half)));
     (low.min(overall_tenths), high.max(overall_tenths))
 }

@@ -2,132 +2,119 @@
 //!
 //! Must never: change after it was made, or depend on the order in which its cells were put in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::fixed::{MICRO, kappa_ppb, logit, to_micro};
-use crate::domain::rules::{CATALOGUE, PayerClass, RULE_SET_VERSION, Rule};
+use super::fixed::to_micro;
+use crate::domain::model::{Calibration, Kind, Learner, prior};
+use crate::domain::rules::{CATALOGUE, PayerClass, RULE_SET_VERSION};
 
 /// The form of the arithmetic in `score`; part of a model's content, so that a change of it makes a new version.
-const FORM: &str = "scorecard-1";
+const FORM: &str = "scorecard-2";
 
-/// A belief about one factor's effect: a normal distribution over its log-odds.
+/// A belief about one factor's effect: a normal distribution over its log-odds, and the labels it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Cell {
     /// The mean, in millionths of log-odds.
     pub mean_micro: i64,
     /// The variance, in millionths of squared log-odds.
     pub variance_micro: i64,
+    /// Labels seen, decayed, in thousandths.
+    pub seen_milli: i64,
+    /// Denials among them, decayed, in thousandths.
+    pub denied_milli: i64,
 }
 
 /// A model: every cell it knows, and a version that is a digest of them.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     version: Arc<str>,
-    cells: BTreeMap<String, Cell>,
-    // The cells that every claim asks for, found once: scoring never looks a text key up.
-    bias: Cell,
-    classes: [Cell; PayerClass::ALL.len()],
-    rules: Vec<Cell>,
+    labels: u64,
+    /// The last day on which a label was decided, counted from the beginning of the calendar.
+    day: Option<i32>,
+    calibration: Calibration,
+    // Only ever asked by key; what is written out is sorted first.
+    cells: HashMap<Arc<str>, Cell>,
 }
 
-/// The base probability at which a rule's prior is turned into log-odds.
-const PRIOR_BASE: f64 = 0.12;
-
-/// The share of initial denials that the rules of this catalogue account for, and that a claim without a hit is spared.
-///
-/// Change Healthcare 2020 (102 million hospital transactions): missing or invalid data 17.2 %, untimely 5.4 %, coding 4.8 %.
-const RULE_LOAD: f64 = 0.274;
-
-/// Published initial denial rates in thousandths, hospital figure and physician figure.
-///
-/// Hospitals: Premier survey of 516 hospitals, 2022 (the first adjudication denies). Physicians: Dunn et al., 90 million
-/// visits 2013-15 (at least one service denied at first); Medicare Advantage: Vabson et al., 2019, physician claims. The
-/// commercial figures differ most (13.9 and 4.8 %), so a class's rate is their midpoint in log-odds. `Other`, and the
-/// common baseline, is Change Healthcare's 11.1 % over all payers.
-const fn published_permille(class: PayerClass) -> (u16, u16) {
-    match class {
-        PayerClass::Medicare => (84, 73),
-        PayerClass::MedicareAdvantage => (157, 146),
-        PayerClass::Commercial => (139, 48),
-        PayerClass::Medicaid => (167, 250),
-        PayerClass::Other => (111, 111),
-    }
+/// A snapshot as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Content {
+    form: String,
+    rule_set_version: String,
+    version: String,
+    labels: u64,
+    day: Option<i32>,
+    /// The calibration's parameters in millionths.
+    calibration: Vec<i64>,
+    /// Mean, variance (both in millionths), seen and denied (both in thousandths).
+    cells: BTreeMap<String, [i64; 4]>,
 }
-
-/// Prior variances (tau squared): baseline 1.0, payer class as a payer 0.5, rules 0.7, and 0.4 for blocking ones, whose
-/// unfixed hits are a biased sample and should be learned slowly.
-const BIAS_VARIANCE: i64 = MICRO;
-const CLASS_VARIANCE: i64 = 250_000;
-const RULE_VARIANCE: i64 = 490_000;
-const BLOCKING_VARIANCE: i64 = 160_000;
-
-/// The log-odds of a clean claim of a class: the published rate without the share that rules account for.
-fn clean_log_odds(class: PayerClass) -> f64 {
-    let (hospital, physician) = published_permille(class);
-    let midpoint = f64::midpoint(logit(f64::from(hospital) / 1000.0), logit(f64::from(physician) / 1000.0));
-    let rate = 1.0 / (1.0 + libm::exp(-midpoint));
-    logit(rate * (1.0 - RULE_LOAD))
-}
-
-/// A rule's prior in log-odds: what lifts the base to `1 - (1 - base)(1 - q)`.
-fn rule_mean_micro(rule: &Rule) -> i64 {
-    let q = f64::from(rule.prior_permille) / 1000.0;
-    to_micro(logit(1.0 - (1.0 - PRIOR_BASE) * (1.0 - q)) - logit(PRIOR_BASE))
-}
-
-fn class_key(class: PayerClass) -> String {
-    format!("payer_class/{}", class.as_str())
-}
-
-fn rule_key(rule: &Rule) -> String {
-    format!("rule/{}", rule.id)
-}
-
-const BIAS_KEY: &str = "bias";
 
 impl Snapshot {
     /// The model before any learning: published base rates and the catalogue's expert priors.
-    ///
-    /// A published rate is an average over payers and practices, which is what `kappa * z` of a clean claim means too. So
-    /// the means of baseline and class are divided by the kappa of a clean claim, and a clean claim scores its rate.
-    /// Rule priors are guesses, and are left to be shrunk by their own uncertainty.
     pub fn expert() -> Self {
-        let clean_kappa = kappa_ppb(BIAS_VARIANCE + CLASS_VARIANCE) as f64 / 1e9;
-        let common = clean_log_odds(PayerClass::Other);
-        let mut cells = BTreeMap::new();
-        let bias = Cell { mean_micro: to_micro(common / clean_kappa), variance_micro: BIAS_VARIANCE };
-        cells.insert(BIAS_KEY.to_owned(), bias);
-        for class in PayerClass::ALL {
-            let deviation = (clean_log_odds(class) - common) / clean_kappa;
-            let cell = Cell { mean_micro: to_micro(deviation), variance_micro: CLASS_VARIANCE };
-            cells.insert(class_key(class), cell);
-        }
-        for rule in CATALOGUE {
-            let variance_micro = if rule.blocking { BLOCKING_VARIANCE } else { RULE_VARIANCE };
-            cells.insert(rule_key(rule), Cell { mean_micro: rule_mean_micro(rule), variance_micro });
-        }
-        Self::from_cells("expert", cells)
+        Self::of(&Learner::new())
     }
 
-    /// Makes a model of cells; a cell that scoring asks for and that is not among them counts as zero, and certain.
-    fn from_cells(kind: &str, cells: BTreeMap<String, Cell>) -> Self {
-        let get = |key: &str| cells.get(key).copied().unwrap_or_default();
-        let bias = get(BIAS_KEY);
-        let classes = PayerClass::ALL.map(|class| get(&class_key(class)));
-        let rules = CATALOGUE.iter().map(|rule| get(&rule_key(rule))).collect();
+    /// What a learner knows, as of its last label.
+    pub fn of(learner: &Learner) -> Self {
+        let mut cells = HashMap::new();
+        for (kind, key) in always() {
+            let (mean, variance_micro) = prior(kind, &key);
+            cells.insert(Arc::from(key), Cell { mean_micro: to_micro(mean), variance_micro, ..Cell::default() });
+        }
+        let milli = |value: f64| libm::round(value * 1e3) as i64;
+        cells.extend(learner.learned().map(|learned| {
+            let cell = Cell {
+                mean_micro: to_micro(learned.mean),
+                variance_micro: to_micro(learned.variance),
+                seen_milli: milli(learned.seen),
+                denied_milli: milli(learned.denied),
+            };
+            (learned.key, cell)
+        }));
+        Self::from_parts(learner.labels(), learner.day(), learner.calibration(), cells)
+    }
+
+    fn from_parts(labels: u64, day: Option<i32>, calibration: Calibration, cells: HashMap<Arc<str>, Cell>) -> Self {
+        let mut keys: Vec<&Arc<str>> = cells.keys().collect();
+        keys.sort_unstable();
         let mut digest = blake3::Hasher::new();
-        digest.update(FORM.as_bytes());
-        for (key, cell) in &cells {
-            // Keys hold no line breaks or blanks, so that this text has one reading only.
-            let line = format!("\n{key} {} {}", cell.mean_micro, cell.variance_micro);
-            digest.update(line.as_bytes());
+        let bend = calibration.parameters();
+        digest.update(format!("{FORM} {RULE_SET_VERSION} {labels} {day:?} {bend:?}").as_bytes());
+        for key in keys {
+            // Keys hold no line breaks, so that this has one reading only.
+            digest.update(key.as_bytes()).update(b"\n");
+            if let Some(cell) = cells.get(key) {
+                for number in numbers(*cell) {
+                    digest.update(&number.to_le_bytes());
+                }
+            }
         }
         let hex = digest.finalize().to_hex();
+        let kind = if labels == 0 { "expert" } else { "learned" };
         let short: String = hex.chars().take(16).collect();
-        Self { version: Arc::from(format!("{kind}-{short}")), cells, bias, classes, rules }
+        Self { version: Arc::from(format!("{kind}-{short}")), labels, day, calibration, cells }
+    }
+
+    /// Reads a stored model back.
+    ///
+    /// # Errors
+    /// What is not as this release writes it: another form, other rules, or a content that does not make its version.
+    pub fn from_content(content: &str) -> Result<Self, String> {
+        let read: Content = serde_json::from_str(content).map_err(|error| error.to_string())?;
+        if read.form != FORM || read.rule_set_version != RULE_SET_VERSION {
+            return Err(format!("written as {} with rules {}", read.form, read.rule_set_version));
+        }
+        let cells = read.cells.into_iter().map(|(key, [mean_micro, variance_micro, seen_milli, denied_milli])| {
+            (Arc::from(key), Cell { mean_micro, variance_micro, seen_milli, denied_milli })
+        });
+        let calibration = Calibration::of_parameters(&read.calibration).ok_or("no such calibration")?;
+        let snapshot = Self::from_parts(read.labels, read.day, calibration, cells.collect());
+        if *snapshot.version == *read.version { Ok(snapshot) } else { Err("the content has been changed".to_owned()) }
     }
 
     /// The version: the kind of model and the start of a digest (BLAKE3) of its content.
@@ -135,51 +122,58 @@ impl Snapshot {
         &self.version
     }
 
+    /// Labels it was learned from.
+    pub const fn labels(&self) -> u64 {
+        self.labels
+    }
+
     /// The version, shared.
     pub(super) fn shared_version(&self) -> Arc<str> {
         Arc::clone(&self.version)
     }
 
-    /// The content to store beside the version: the form, and each cell by its key, in the order of the keys.
-    pub fn content(&self) -> Value {
-        let cells: serde_json::Map<String, Value> = self
-            .cells
-            .iter()
-            .map(|(key, cell)| {
-                let value = json!({"mean_micro": cell.mean_micro, "variance_micro": cell.variance_micro});
-                (key.clone(), value)
-            })
-            .collect();
-        json!({
-            "cells": cells,
-            "form": FORM,
-            "rule_set_version": RULE_SET_VERSION,
-            "version": self.version(),
-        })
+    /// The content to store beside the version, as JSON text: each cell by its key, in the order of the keys.
+    pub fn content(&self) -> String {
+        let content = Content {
+            form: FORM.to_owned(),
+            rule_set_version: RULE_SET_VERSION.to_owned(),
+            version: self.version().to_owned(),
+            labels: self.labels,
+            day: self.day,
+            calibration: self.calibration.parameters(),
+            cells: self.cells.iter().map(|(key, cell)| (key.to_string(), numbers(*cell))).collect(),
+        };
+        // Numbers and texts only: this cannot fail.
+        serde_json::to_string(&content).unwrap_or_default()
     }
 
-    /// A cell by its key, such as `bias`, `payer_class/medicare` or `rule/ID01`.
+    /// A cell by its key, such as `bias`, `payer_class/medicare` or `rule/ID01`, if the model has it.
     pub fn cell(&self, key: &str) -> Option<Cell> {
         self.cells.get(key).copied()
     }
 
-    /// The baseline.
-    pub(super) const fn bias(&self) -> Cell {
-        self.bias
+    /// A cell by its kind and key; one that was never seen is its prior.
+    pub(super) fn find(&self, kind: Kind, key: &str) -> Cell {
+        self.cells.get(key).copied().unwrap_or_else(|| {
+            let (mean, variance_micro) = prior(kind, key);
+            Cell { mean_micro: to_micro(mean), variance_micro, ..Cell::default() }
+        })
     }
 
-    /// The deviation of a payer class from the baseline.
-    pub(super) fn class(&self, class: PayerClass) -> Cell {
-        PayerClass::ALL
-            .iter()
-            .zip(&self.classes)
-            .find(|(known, _)| **known == class)
-            .map(|(_, cell)| *cell)
-            .unwrap_or_default()
+    /// The calibration.
+    pub(super) const fn calibration(&self) -> &Calibration {
+        &self.calibration
     }
+}
 
-    /// The cell of a rule, by its place in the catalogue.
-    pub(super) fn rule(&self, place: usize) -> Cell {
-        self.rules.get(place).copied().unwrap_or_default()
-    }
+const fn numbers(cell: Cell) -> [i64; 4] {
+    [cell.mean_micro, cell.variance_micro, cell.seen_milli, cell.denied_milli]
+}
+
+/// The cells that a model has before it has learned anything.
+fn always() -> impl Iterator<Item = (Kind, String)> {
+    let key = |kind: Kind, name: &str| (kind, format!("{}/{name}", kind.word()));
+    let classes = PayerClass::ALL.into_iter().map(move |class| key(Kind::PayerClass, class.as_str()));
+    let rules = CATALOGUE.iter().map(move |rule| key(Kind::Rule, rule.id));
+    [(Kind::Bias, Kind::Bias.word().to_owned())].into_iter().chain(classes).chain(rules)
 }

@@ -68,7 +68,7 @@ pub(super) struct OpenClaim {
 impl OpenClaim {
     pub fn new(transaction: Arc<Transaction>, at: Position) -> Self {
         Self {
-            parsed: Box::new(Parsed { value: Claim::default(), at, transaction }),
+            parsed: Box::new(Parsed { value: Claim { complete: true, ..Claim::default() }, at, transaction }),
             place: Place::Claim,
             named: Named::Nobody,
             entries: 0,
