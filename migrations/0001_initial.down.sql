@@ -1,6 +1,7 @@
 DROP TABLE cache_epoch;
 DROP TABLE cache_counters;
 DROP TABLE audit_log;
+DROP TABLE reference_tables;
 DROP TABLE ingest_events;
 DROP TABLE model_snapshots;
 DROP TABLE denial_patterns;

@@ -256,6 +256,15 @@ CREATE TABLE ingest_events (
     CONSTRAINT ingest_events_identity UNIQUE (source, event_id)
 );
 
+-- What payers, CMS and registries publish, as it was loaded; the newest of each kind only.
+CREATE TABLE reference_tables (
+    kind      text PRIMARY KEY,
+    version   text NOT NULL,
+    loaded_at timestamptz NOT NULL DEFAULT now(),
+    row_count bigint NOT NULL,
+    content   text NOT NULL
+);
+
 CREATE TABLE audit_log (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at         timestamptz NOT NULL DEFAULT now(),

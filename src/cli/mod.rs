@@ -11,6 +11,7 @@ mod load;
 mod output;
 mod publish;
 mod read;
+mod reference;
 mod score;
 mod simulate;
 
@@ -83,6 +84,11 @@ enum Action {
     Publish(publish::Arguments),
     /// Score the claims of 837 files on the spot, without any server.
     Score(score::Arguments),
+    /// Load and list the reference tables: payers' terms, NCCI edits, MUE, code lists.
+    Reference {
+        #[command(subcommand)]
+        action: reference::Action,
+    },
     /// Play a history again in time order and measure how well each claim's score foretold its first answer.
     Backtest(backtest::Arguments),
     /// Look at the dead letters; nothing printed identifies a person.
@@ -204,6 +210,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Topology { action } => admin::topology(&config, action).await,
         Action::Publish(arguments) => publish::run(&arguments, &config).await,
         Action::DeadLetters { action } => dead_letters::run(&action, &config).await,
+        Action::Reference { action } => reference::run(&action, &config).await,
         Action::Load(arguments) => load::run(&arguments, &config).await,
         Action::Bench(arguments) => bench::run(&arguments, config).await,
         Action::Demo(arguments) => demo::run(&arguments, config).await,

@@ -6,6 +6,7 @@
 mod worklist;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,6 +14,7 @@ use self::worklist::{Row, Worklist};
 use super::output::{print, print_json, say, table};
 use super::publish::input;
 use super::read::Read;
+use super::reference::{self, Given};
 use super::{Output, Paths};
 use crate::config::Config;
 use crate::domain::rules::Facts;
@@ -38,6 +40,7 @@ Examples:
   claimrisk score tomorrow.837
   claimrisk score outbox/ --limit 20
   claimrisk score tomorrow.837 --history last-year/
+  claimrisk score tomorrow.837 --reference payer-rules=my-payers.csv --reference mue=mue.csv
   claimrisk score outbox/ --limit 0 --output json | jq '.[] | select(.blocking)'
 
 Exit code 65 when a file that is named, or all of a folder, cannot be read, or holds no claim.";
@@ -51,6 +54,9 @@ pub struct Arguments {
     /// Earlier claims and remittances (837, 835, NDJSON events, folders of them) to learn from; stands after PATH.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     history: Vec<PathBuf>,
+    /// A reference table, for the rules that need one (`payer-rules=my-payers.csv`); may be given several times.
+    #[arg(long = "reference", value_name = "KIND=FILE", value_parser = reference::given)]
+    references: Vec<Given>,
     /// How many claims to list; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -66,12 +72,13 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandError> {
     let sources = input::sources(&arguments.paths.paths)?;
     let mut read = Read::default();
+    let tables = Arc::new(reference::read(&arguments.references)?);
     let history = gather(&arguments.history, config, &mut read)?;
     let snapshot = history.as_ref().map_or_else(Snapshot::expert, |history| Snapshot::of(&history.learn()));
     let mut worklist = Worklist::new(arguments.limit);
     read.all(&sources, config, &mut |event, file| {
         let Payload::Claim(claim) = &event.payload else { return false };
-        let facts = Facts::of(claim, event.time.date_naive());
+        let facts = Facts::of(claim, event.time.date_naive()).with_tables(Arc::clone(&tables));
         let score = score(claim, &facts, &snapshot, &config.levels);
         worklist.take(&event, claim, &score, file, history.as_ref());
         true

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod link;
 pub mod model;
 pub mod outcome;
+pub mod reference;
 pub mod remittance;
 pub mod rules;
 pub mod score;

@@ -10,6 +10,7 @@ mod outcomes;
 pub mod patterns;
 pub mod read;
 pub mod reconcile;
+pub mod reference;
 pub mod refs;
 mod remittances;
 

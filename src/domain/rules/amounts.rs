@@ -2,7 +2,7 @@
 //!
 //! Must never: use a float for money.
 
-use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, told};
+use super::{Component, Facts, Judgement, Rule, UsualCharge, Verdict, five_digits, line_number, told};
 use crate::domain::claim::{Claim, ClaimType, ServiceLine};
 use crate::domain::types::Cents;
 
@@ -61,6 +61,28 @@ pub(super) const AM03: Rule = Rule {
     fix: "Correct the total charge or the charges of the lines",
     check: total_mismatch,
 };
+
+/// A charge far above what the practice usually bills.
+///
+/// Source: a convention: more than five median absolute deviations above the practice's own median for the procedure and
+/// payer, of at least twenty lines. A deviation of less than a twentieth of the median counts as that much.
+pub(super) const AM04: Rule = Rule {
+    id: "AM04",
+    name: "charge_outlier",
+    component: Component::Historical,
+    prior_permille: 100,
+    blocking: false,
+    carcs: &["16", "45"],
+    rarc: None,
+    fixable: true,
+    source: "the practice's own charges; five median absolute deviations",
+    reason: "A charge is far above what the practice usually bills this payer for the service",
+    fix: "Check the units and the decimal point of the charge",
+    check: charge_outlier,
+};
+
+/// A usual charge is made of so many lines at least.
+const ENOUGH_LINES: u32 = 20;
 
 /// A revenue code as a number, leading zeros or not.
 fn revenue_number(line: &ServiceLine) -> Option<u32> {
@@ -138,9 +160,32 @@ fn total_mismatch(claim: &Claim, _: &Facts) -> Verdict {
     judgement.verdict()
 }
 
+fn charge_outlier(claim: &Claim, facts: &Facts) -> Verdict {
+    let Some(usual) = facts.history.as_ref().and_then(|history| history.usual_charges.as_deref()) else {
+        return Verdict::Abstain;
+    };
+    let mut judgement = Judgement::default();
+    for (index, line) in claim.lines.iter().enumerate() {
+        let (Some(code), Some(units)) = (told(line.procedure_code.as_ref()), line.units) else { continue };
+        let of_code = |one: &&UsualCharge| one.procedure_code.trim() == code && one.lines >= ENOUGH_LINES;
+        let Some(usual) = usual.iter().find(of_code).filter(|_| units.thousandths() > 0) else { continue };
+        let deviation = usual.deviation.get().max(usual.median.get() / 20);
+        let limit = usual.median.get().saturating_add(deviation.saturating_mul(5));
+        // The charge of one unit, compared without dividing.
+        let is_far = i128::from(line.charge.get()) * 1000 > i128::from(limit) * i128::from(units.thousandths());
+        if is_far {
+            judgement.hit(line_number(index), format!("{code}: more than {} a unit", Cents::new(limit)));
+        } else {
+            judgement.pass();
+        }
+    }
+    judgement.verdict()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{lines_hit, office_visit, stay, verdict_of};
+    use super::super::History;
+    use super::super::fixtures::{is_hit, lines_hit, office_visit, stay, verdict_after, verdict_of};
     use super::*;
     use crate::domain::types::Units;
 
@@ -206,5 +251,25 @@ mod tests {
         let off = Claim { total_charge: Cents::new(80_001), ..office_visit() };
         let Verdict::Hit(findings) = verdict_of("AM03", &off) else { panic!("no hit") };
         assert_eq!(findings[0].evidence, "the lines add up to 0.01 less than the total");
+    }
+
+    #[test]
+    fn a_charge_is_near_what_is_usual_for_a_unit() {
+        let judged = |median: i64, deviation: i64, lines: u32, units: i64| {
+            let mut claim = office_visit();
+            claim.lines[0].units = Some(Units::from_thousandths(units * 1000));
+            let usual = UsualCharge {
+                procedure_code: "99213".to_owned(),
+                median: Cents::new(median),
+                deviation: Cents::new(deviation),
+                lines,
+            };
+            verdict_after("AM04", &claim, &History { usual_charges: Some(vec![usual]), ..History::default() })
+        };
+        assert_eq!(judged(70_000, 2_000, 20, 1), Verdict::Pass);
+        assert!(is_hit(&judged(20_000, 2_000, 20, 1)));
+        assert_eq!(judged(20_000, 2_000, 20, 4), Verdict::Pass);
+        assert_eq!(judged(20_000, 2_000, 19, 1), Verdict::Abstain);
+        assert_eq!(verdict_of("AM04", &office_visit()), Verdict::Abstain);
     }
 }

@@ -6,6 +6,7 @@ use super::member::years_between;
 use super::payer_class::is_injury_insurance;
 use super::{Component, Facts, Judgement, Rule, Verdict, line_number};
 use crate::domain::claim::{Claim, ClaimType};
+use crate::domain::reference::{Code, Diagnosis, Found};
 use crate::domain::types::Date;
 
 /// A line that points at no diagnosis.
@@ -29,8 +30,9 @@ pub(super) const DX01: Rule = Rule {
 
 /// A code that cannot be an ICD-10-CM code.
 ///
-/// Source: ICD-10-CM official guidelines: a letter, a digit, a digit or A or B, then up to four more. Only the format is
-/// judged, and only for service from 1 October 2015 on; whether a code is billable on the day needs the year's table.
+/// Source: ICD-10-CM official guidelines: a letter, a digit, a digit or A or B, then up to four more. The format is
+/// judged for service from 1 October 2015 on, and whether the code is billable on the day where the table `diagnosis-codes`
+/// tells.
 pub(super) const DX02: Rule = Rule {
     id: "DX02",
     name: "icd_invalid",
@@ -41,7 +43,7 @@ pub(super) const DX02: Rule = Rule {
     rarc: Some("M76"),
     fixable: true,
     source: "ICD-10-CM guidelines; 45 CFR 162.1002",
-    reason: "A diagnosis code does not have the form of an ICD-10 code",
+    reason: "A diagnosis code is not a valid ICD-10 code on the day of service",
     fix: "Code the diagnosis in ICD-10-CM to its full length",
     check: icd_invalid,
 };
@@ -49,7 +51,7 @@ pub(super) const DX02: Rule = Rule {
 /// An external cause as the first diagnosis.
 ///
 /// Source: ICD-10-CM official guidelines I.C.20 and IOCE edit 5: V, W, X and Y codes never come first. Manifestation codes
-/// need a table and are not judged.
+/// and others come from the table `diagnosis-codes`.
 pub(super) const DX03: Rule = Rule {
     id: "DX03",
     name: "unacceptable_principal",
@@ -60,15 +62,15 @@ pub(super) const DX03: Rule = Rule {
     rarc: Some("MA63"),
     fixable: true,
     source: "ICD-10-CM guidelines I.C.20; IOCE edit 5",
-    reason: "The first diagnosis is an external cause, which cannot stand first",
-    fix: "Put the injury or illness first and the external cause after it",
+    reason: "The first diagnosis is one that cannot stand first",
+    fix: "Put the injury or illness first, and its external cause or manifestation after it",
     check: unacceptable_principal,
 };
 
 /// A diagnosis that does not fit the patient's sex or age.
 ///
 /// Source: IOCE edits 2 and 3; ICD-10-CM chapter 15 (O codes: women of 9 to 64 years) and block N40-N53 (male organs).
-/// Only these whole blocks are judged; condition code 45 lifts the conflict.
+/// These whole blocks are judged, and single codes by the table `diagnosis-codes`; condition code 45 lifts the conflict.
 pub(super) const DX05: Rule = Rule {
     id: "DX05",
     name: "dx_age_sex",
@@ -137,23 +139,39 @@ fn is_icd10_form(code: &str) -> bool {
         && !dangling
 }
 
-fn icd_invalid(claim: &Claim, _: &Facts) -> Verdict {
+/// What the table says against a diagnosis on the days of service. The year's table is chosen by the last day, as hospitals
+/// code by discharge.
+fn code_fault(code: &str, claim: &Claim, facts: &Facts) -> Option<&'static str> {
+    match facts.tables.diagnoses.as_ref()?.find(Code::of(code)?) {
+        Found::Unknown => None,
+        Found::Absent => Some("is not in the code list"),
+        Found::Entry(entry) if entry.billable == Some(false) => Some("needs more characters"),
+        Found::Entry(entry) => {
+            let day = claim.last_service_date()?;
+            (!entry.validity.holds(day)).then_some("does not hold on the day of service")
+        }
+    }
+}
+
+fn icd_invalid(claim: &Claim, facts: &Facts) -> Verdict {
     if !is_icd10_era(claim) {
         return Verdict::Abstain;
     }
     let mut judgement = Judgement::default();
     let count = claim.diagnosis_codes.len();
     for (index, code) in claim.diagnosis_codes.iter().enumerate() {
-        if is_icd10_form(code) {
-            judgement.pass();
-        } else {
+        if !is_icd10_form(code) {
             judgement.hit(None, format!("diagnosis {} of {count}", index + 1));
+        } else if let Some(fault) = code_fault(code, claim, facts) {
+            judgement.hit(None, format!("diagnosis {} of {count} {fault}", index + 1));
+        } else {
+            judgement.pass();
         }
     }
     judgement.verdict()
 }
 
-fn unacceptable_principal(claim: &Claim, _: &Facts) -> Verdict {
+fn unacceptable_principal(claim: &Claim, facts: &Facts) -> Verdict {
     let Some(first) = claim.diagnosis_codes.first().filter(|code| is_icd10_form(code)) else {
         return Verdict::Abstain;
     };
@@ -163,6 +181,8 @@ fn unacceptable_principal(claim: &Claim, _: &Facts) -> Verdict {
     let mut judgement = Judgement::default();
     if matches!(first.trim().bytes().next(), Some(b'V'..=b'Y' | b'v'..=b'y')) {
         judgement.hit(None, "diagnosis 1 is an external cause");
+    } else if entry(first, facts).and_then(|entry| entry.unacceptable_principal) == Some(true) {
+        judgement.hit(None, "diagnosis 1 cannot stand first");
     } else {
         judgement.pass();
     }
@@ -178,23 +198,38 @@ fn category(code: &str) -> Option<(u8, u32)> {
     Some((letter, number))
 }
 
-fn dx_age_sex(claim: &Claim, _: &Facts) -> Verdict {
+/// The patient's sex as the claim writes it, and age in years on the first day of service.
+pub(super) fn patient(claim: &Claim) -> (Option<&str>, Option<u32>) {
+    let sex = claim.subscriber.gender.as_ref().map(|sex| sex.expose().trim());
+    let born = claim.subscriber.birth_date.as_ref().zip(claim.service_date());
+    (sex, born.and_then(|(born, day)| years_between(*born.expose(), day)))
+}
+
+/// What the table knows of a diagnosis.
+fn entry<'a>(code: &str, facts: &'a Facts) -> Option<&'a Diagnosis> {
+    facts.tables.diagnoses.as_ref()?.get(Code::of(code)?)
+}
+
+fn dx_age_sex(claim: &Claim, facts: &Facts) -> Verdict {
     if !is_icd10_era(claim) || claim.condition_codes.iter().any(|code| code.trim() == "45") {
         return Verdict::Abstain;
     }
-    let sex = claim.subscriber.gender.as_ref().map(|sex| sex.expose().trim());
-    let age = claim
-        .subscriber
-        .birth_date
-        .as_ref()
-        .zip(claim.service_date())
-        .and_then(|(born, day)| years_between(*born.expose(), day));
+    let (sex, age) = patient(claim);
     let sex_known = matches!(sex, Some("F" | "M"));
     if !sex_known && age.is_none() {
         return Verdict::Abstain;
     }
     let mut judgement = Judgement::default();
     for (index, code) in claim.diagnosis_codes.iter().enumerate() {
+        let limits = entry(code, facts).map(|entry| entry.patients).filter(|patients| patients.is_limited());
+        if let Some(excluded) = limits.and_then(|patients| patients.excludes(sex, age)) {
+            if excluded {
+                judgement.hit(None, format!("diagnosis {} does not fit the sex or age given", index + 1));
+            } else {
+                judgement.pass();
+            }
+            continue;
+        }
         let conflict = match category(code) {
             Some((b'O', _)) => sex == Some("M") || age.is_some_and(|years| !(9..=64).contains(&years)),
             Some((b'N', 40..=53)) => sex == Some("F"),
@@ -212,8 +247,9 @@ fn dx_age_sex(claim: &Claim, _: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{day, lines_hit, office_visit, stay, verdict_of};
+    use super::super::fixtures::{day, is_hit, lines_hit, office_visit, stay, verdict_by, verdict_of};
     use super::*;
+    use crate::domain::reference::Kind;
     use crate::domain::types::Phi;
 
     fn with_codes(codes: &[&str]) -> Claim {
@@ -295,5 +331,22 @@ mod tests {
         unknown.subscriber.gender = Some(Phi::from("U"));
         unknown.subscriber.birth_date = None;
         assert_eq!(verdict_of("DX05", &unknown), Verdict::Abstain);
+    }
+
+    #[test]
+    fn the_table_tells_what_is_billable_what_comes_first_and_whom_it_fits() {
+        let judged = |id: &str, rows: &str| {
+            let columns = "code,valid_to,billable,unacceptable_principal,sex,age_from,age_to";
+            verdict_by(id, &with_codes(&["E119", "I10"]), &[(Kind::DiagnosisCodes, &format!("{columns}\n{rows}\n"))])
+        };
+        assert_eq!(judged("DX02", "E119,2026-10-30,yes,,,,"), Verdict::Pass);
+        for rows in ["E119,2026-10-29,,,,,", "I10,,no,,,,", "E*,,,,,,\nE11,,,,,,"] {
+            assert!(is_hit(&judged("DX02", rows)), "{rows}");
+        }
+        assert!(is_hit(&judged("DX03", "E119,,,yes,,,")));
+        assert_eq!(judged("DX03", "I10,,,yes,,,"), Verdict::Pass);
+        assert_eq!(judged("DX05", "I10,,,,F,18,"), Verdict::Pass);
+        assert!(is_hit(&judged("DX05", "I10,,,,M,,")));
+        assert!(is_hit(&judged("DX05", "I10,,,,,,17")));
     }
 }

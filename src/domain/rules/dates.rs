@@ -4,14 +4,15 @@
 
 use super::payer_class::is_medicare;
 use super::{Component, Facts, Judgement, Rule, Verdict, line_number};
-use crate::domain::claim::{Claim, ClaimType, ServiceLine};
+use crate::domain::claim::{Claim, ClaimType, Responsibility, ServiceLine};
 use crate::domain::types::Date;
 use chrono::Months;
 
-/// Sent after Medicare's limit.
+/// Sent after the payer's limit.
 ///
 /// Source: 42 CFR 424.44: one calendar year after the date of service, for service from 2010 on. Medicare counts from the
-/// line's first day (professional) or the statement's last day (institutional). Other payers' limits are in contracts.
+/// line's first day (professional) or the statement's last day (institutional). Other payers' limits are in contracts, and
+/// come from the table `payer-rules`; they count from the last day of service.
 pub(super) const TM01: Rule = Rule {
     id: "TM01",
     name: "timely_filing",
@@ -22,12 +23,12 @@ pub(super) const TM01: Rule = Rule {
     rarc: None,
     fixable: false,
     source: "42 CFR 424.44",
-    reason: "The claim was sent after Medicare's limit of one year",
+    reason: "The claim was sent after the payer's limit for filing",
     fix: "Attach proof of earlier filing (277CA) or an exception, else do not bill",
     check: timely_filing,
 };
 
-/// Sent shortly before Medicare's limit, so that a correction may come too late.
+/// Sent shortly before the payer's limit, so that a correction may come too late.
 ///
 /// Source: 42 CFR 424.44; the bound of 85 % of the year is a convention.
 pub(super) const TM02: Rule = Rule {
@@ -40,7 +41,7 @@ pub(super) const TM02: Rule = Rule {
     rarc: None,
     fixable: false,
     source: "42 CFR 424.44",
-    reason: "Most of Medicare's filing limit is used up; a correction could come too late",
+    reason: "Most of the payer's filing limit is used up; a correction could come too late",
     fix: "Send the claim today and watch its acknowledgement",
     check: timely_near,
 };
@@ -84,13 +85,21 @@ pub(super) const DT02: Rule = Rule {
 /// The rule of one calendar year holds for service from this day on.
 const ONE_YEAR_RULE: Option<Date> = Date::from_ymd_opt(2010, 1, 1);
 
-/// The days used and the days allowed of Medicare's limit; `None` when the claim cannot be judged.
-fn medicare_limit(claim: &Claim, facts: &Facts) -> Option<(i64, i64)> {
-    // Replacements and voids follow limits of their own.
-    if !is_medicare(claim) || claim.is_replacement() || claim.is_void() {
+/// The days used and the days allowed of the payer's limit; `None` when the claim cannot be judged.
+fn filing_limit(claim: &Claim, facts: &Facts) -> Option<(i64, i64)> {
+    // Replacements and voids follow limits of their own; so do claims that wait for an earlier payer.
+    if claim.is_replacement() || claim.is_void() {
         return None;
     }
     let sent = facts.sent_on(claim)?;
+    if let Some(allowed) = facts.payer_rule(claim).and_then(|rule| rule.timely_filing_days) {
+        let later = claim.responsibility != Responsibility::Primary;
+        let start = claim.last_service_date().filter(|_| !later)?;
+        return Some((sent.signed_duration_since(start).num_days(), allowed));
+    }
+    if !is_medicare(claim) {
+        return None;
+    }
     let start = match claim.claim_type {
         ClaimType::Institutional => claim.last_service_date()?,
         // The oldest line runs out first.
@@ -105,7 +114,7 @@ fn medicare_limit(claim: &Claim, facts: &Facts) -> Option<(i64, i64)> {
 }
 
 fn timely_filing(claim: &Claim, facts: &Facts) -> Verdict {
-    let Some((used, allowed)) = medicare_limit(claim, facts) else {
+    let Some((used, allowed)) = filing_limit(claim, facts) else {
         return Verdict::Abstain;
     };
     let mut judgement = Judgement::default();
@@ -118,7 +127,7 @@ fn timely_filing(claim: &Claim, facts: &Facts) -> Verdict {
 }
 
 fn timely_near(claim: &Claim, facts: &Facts) -> Verdict {
-    let Some((used, allowed)) = medicare_limit(claim, facts) else {
+    let Some((used, allowed)) = filing_limit(claim, facts) else {
         return Verdict::Abstain;
     };
     let mut judgement = Judgement::default();
@@ -190,8 +199,9 @@ fn within_statement(judgement: &mut Judgement, claim: &Claim, line: &ServiceLine
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{day, lines_hit, office_visit, stay, verdict_of, verdict_with};
+    use super::super::fixtures::{day, is_hit, lines_hit, office_visit, stay, verdict_by, verdict_of, verdict_with};
     use super::*;
+    use crate::domain::reference::Kind;
 
     fn medicare_visit(service: Date, sent: Option<Date>) -> Claim {
         let mut claim = office_visit();
@@ -239,6 +249,22 @@ mod tests {
         }
         let facts = Facts { as_of: Some(late), ..Facts::default() };
         assert!(matches!(verdict_with("TM01", &unsent, &facts), Verdict::Hit(_)));
+    }
+
+    #[test]
+    fn a_payers_own_limit_comes_from_its_terms() {
+        let judged = |id: &str, claim: &Claim, days: &str| {
+            let text = format!("payer_id,timely_filing_days\n60054,{days}\n");
+            verdict_by(id, claim, &[(Kind::PayerRules, &text)])
+        };
+        let claim = Claim { submitted_at: Some(day(2027, 1, 28)), ..office_visit() };
+        assert_eq!(judged("TM01", &claim, "90"), Verdict::Pass);
+        assert!(is_hit(&judged("TM02", &claim, "90")));
+        assert!(is_hit(&judged("TM01", &claim, "89")));
+        assert_eq!(judged("TM02", &claim, "180"), Verdict::Pass);
+        assert_eq!(judged("TM01", &claim, ""), Verdict::Abstain);
+        let secondary = Claim { responsibility: Responsibility::Secondary, ..claim };
+        assert_eq!(judged("TM01", &secondary, "1"), Verdict::Abstain);
     }
 
     #[test]

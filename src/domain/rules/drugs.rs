@@ -1,16 +1,16 @@
 //! Rules on drugs and anaesthesia: the National Drug Code, and the minutes and modifiers of anaesthesia.
 //!
-//! Must never: ask for a drug code where none was given; which payers want one is their setting.
+//! Must never: ask for a drug code that the payer is not known to want.
 
 use super::payer_class::is_medicare;
 use super::procedures::has_modifier;
 use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, told};
-use crate::domain::claim::{Claim, ClaimType, Ndc};
+use crate::domain::claim::{Claim, ClaimType, Ndc, ServiceLine};
 
 /// A drug code that cannot be one.
 ///
-/// Source: 837 loop 2410 LIN03 (eleven digits, 5-4-2) and CTP05-1 (`F2`, `GR`, `ML`, `UN`, `ME`); RARC M119. Whether a payer
-/// wants a code is not judged.
+/// Source: 837 loop 2410 LIN03 (eleven digits, 5-4-2) and CTP05-1 (`F2`, `GR`, `ML`, `UN`, `ME`); RARC M119. A code
+/// that is missing counts where the payer wants one (table `payer-rules`) and the claim was read whole.
 pub(super) const DR01: Rule = Rule {
     id: "DR01",
     name: "ndc_missing",
@@ -21,7 +21,7 @@ pub(super) const DR01: Rule = Rule {
     rarc: Some("M119"),
     fixable: true,
     source: "837 loop 2410 LIN, CTP; RARC M119",
-    reason: "A drug code (NDC), its unit or its quantity is not valid",
+    reason: "A drug code (NDC) is missing, or it, its unit or its quantity is not valid",
     fix: "Give the NDC in eleven digits (5-4-2) with unit F2, GR, ML, UN or ME and the quantity",
     check: ndc,
 };
@@ -66,12 +66,24 @@ fn ndc_fault(ndc: &Ndc) -> Option<&'static str> {
     None
 }
 
-fn ndc(claim: &Claim, _: &Facts) -> Verdict {
+/// Whether a line is a drug by its code: J codes, and those Q codes that CMS gives to drugs and biologicals.
+fn is_drug(line: &ServiceLine) -> bool {
+    told(line.procedure_code.as_ref()).is_some_and(|code| {
+        code.len() == 5 && (code.starts_with('J') || code.starts_with("Q5") || code.starts_with("Q20"))
+    })
+}
+
+fn ndc(claim: &Claim, facts: &Facts) -> Verdict {
+    let wanted = facts.payer_rule(claim).and_then(|rule| rule.requires_ndc);
     let mut judgement = Judgement::default();
     for (index, line) in claim.lines.iter().enumerate() {
         match line.ndc.as_ref().map(ndc_fault) {
             Some(Some(fault)) => judgement.hit(line_number(index), fault),
             Some(None) => judgement.pass(),
+            None if wanted == Some(true) && is_drug(line) && facts.complete => {
+                judgement.hit(line_number(index), "a drug without its code (NDC)");
+            }
+            None if wanted == Some(false) || (wanted == Some(true) && !is_drug(line)) => judgement.pass(),
             None => {}
         }
     }
@@ -109,8 +121,9 @@ fn anesthesia(claim: &Claim, facts: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{lines_hit, office_visit, verdict_of, verdict_with};
+    use super::super::fixtures::{facts_with, lines_hit, office_visit, verdict_by, verdict_of, verdict_with};
     use super::*;
+    use crate::domain::reference::Kind;
     use crate::domain::types::Units;
 
     fn with_drug(code: &str, unit: Option<&str>, quantity: i64) -> Claim {
@@ -137,6 +150,20 @@ mod tests {
             assert_eq!(lines_hit("DR01", &claim), vec![Some(1)]);
         }
         assert_eq!(verdict_of("DR01", &office_visit()), Verdict::Abstain);
+    }
+
+    #[test]
+    fn a_drug_code_is_missed_where_the_payer_wants_one() {
+        let table = |flag: &str| format!("payer_id,requires_ndc\n60054,{flag}\n");
+        let judged = |claim: &Claim, flag: &str| verdict_by("DR01", claim, &[(Kind::PayerRules, &table(flag))]);
+        let mut claim = office_visit();
+        assert_eq!(judged(&claim, "yes"), Verdict::Pass);
+        claim.lines[0].procedure_code = Some("J1885".to_owned());
+        assert!(matches!(judged(&claim, "yes"), Verdict::Hit(_)));
+        assert_eq!(judged(&claim, "no"), Verdict::Pass);
+        assert_eq!(judged(&claim, ""), Verdict::Abstain);
+        let unsure = Facts { complete: false, ..facts_with(&[(Kind::PayerRules, &table("yes"))]) };
+        assert_eq!(verdict_with("DR01", &claim, &unsure), Verdict::Abstain);
     }
 
     fn anesthetic(payer: &str, unit: Option<&str>, modifiers: &[&str]) -> Claim {

@@ -2,8 +2,9 @@
 //!
 //! Must never: hold data of a real person.
 
-use super::{CATALOGUE, Facts, Verdict};
+use super::{CATALOGUE, EarlierClaim, EarlierLine, Facts, History, Verdict};
 use crate::domain::claim::{Claim, ClaimType, Payer, Provider, ServiceLine, Subscriber};
+use crate::domain::reference::{Kind, ReferenceTables};
 use crate::domain::types::{Cents, Date, Phi, Units};
 
 /// A day; the arguments are year, month, day.
@@ -95,6 +96,50 @@ pub(crate) fn verdict_of(id: &str, claim: &Claim) -> Verdict {
 pub(crate) fn verdict_with(id: &str, claim: &Claim, facts: &Facts) -> Verdict {
     let rule = CATALOGUE.iter().find(|rule| rule.id == id).expect("a rule of the catalogue");
     (rule.check)(claim, facts)
+}
+
+/// Facts of a claim that was read whole, with tables made of their texts.
+pub(crate) fn facts_with(tables: &[(Kind, &str)]) -> Facts {
+    let mut loaded = ReferenceTables::default();
+    for (kind, text) in tables {
+        loaded.load(*kind, text).expect("a table that follows its format");
+    }
+    Facts { complete: true, ..Facts::default() }.with_tables(loaded.into())
+}
+
+/// What one rule says of a claim that was read whole, with tables.
+pub(crate) fn verdict_by(id: &str, claim: &Claim, tables: &[(Kind, &str)]) -> Verdict {
+    verdict_with(id, claim, &facts_with(tables))
+}
+
+/// What one rule says of a claim that was read whole, with a history.
+pub(crate) fn verdict_after(id: &str, claim: &Claim, history: &History) -> Verdict {
+    let facts = Facts { complete: true, ..Facts::default() };
+    verdict_with(id, claim, &facts.with_history(history.clone().into()))
+}
+
+/// The claim itself as one that was sent before.
+pub(crate) fn sent_before(claim: &Claim) -> EarlierClaim {
+    let line = |line: &ServiceLine| EarlierLine {
+        procedure_code: line.procedure_code.clone().unwrap_or_default(),
+        modifiers: line.modifiers.clone(),
+        service_from: line.service_from,
+        units: line.units,
+        charge: line.charge,
+    };
+    EarlierClaim {
+        payer_key: claim.payer.key(),
+        patient_control_number: claim.patient_control_number.clone(),
+        billing_npi: claim.billing_provider.npi.clone(),
+        taxonomy_code: claim.billing_provider.taxonomy_code.clone(),
+        lines: claim.lines.iter().map(line).collect(),
+        ..EarlierClaim::default()
+    }
+}
+
+/// Whether a verdict is a hit.
+pub(crate) const fn is_hit(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Hit(_))
 }
 
 /// The lines at which one rule fires.

@@ -2,13 +2,15 @@
 //!
 //! Must never: judge professional or dental claims.
 
-use super::{Component, Facts, Judgement, Rule, Verdict, is_digits, line_number, told};
+use super::{Component, Facts, Judgement, Rule, Verdict, is_digits, line_number, procedure, told};
 use crate::domain::claim::{Claim, ClaimType};
+use crate::domain::reference::{Code, Found};
 
 /// A type of bill that cannot be one, or contradicts its parts.
 ///
 /// Source: 837I CLM05-1 and CLM05-3; CMS manual 100-04 ch. 1 sec. 80: facility, classification, frequency, with an optional
-/// leading zero. Which combinations exist is NUBC's list, not judged here.
+/// leading zero. Which combinations exist, the table `types-of-bill` tells
+/// (NUBC's list).
 pub(super) const IN01: Rule = Rule {
     id: "IN01",
     name: "tob_invalid",
@@ -46,7 +48,7 @@ pub(super) const IN02: Rule = Rule {
 /// A revenue code that cannot be one, or a drug line without its code.
 ///
 /// Source: NUBC's form of revenue codes (four digits); CMS manual 100-04 ch. 17: revenue code 0636 needs a HCPCS code on
-/// outpatient bills. Other pairs need the table.
+/// outpatient bills. Others come from the table `revenue-codes`.
 pub(super) const IN03: Rule = Rule {
     id: "IN03",
     name: "revenue_needs_hcpcs",
@@ -62,13 +64,37 @@ pub(super) const IN03: Rule = Rule {
     check: revenue_code,
 };
 
+/// A procedure that Medicare pays for inpatients only, on an outpatient bill.
+///
+/// Source: IOCE edit 18; CMS's inpatient-only list (OPPS addendum E; table `procedure-codes`: inpatient_only); bills 13x.
+pub(super) const IN04: Rule = Rule {
+    id: "IN04",
+    name: "inpatient_only",
+    component: Component::Coding,
+    prior_permille: 800,
+    blocking: false,
+    carcs: &["16", "50"],
+    rarc: None,
+    fixable: true,
+    source: "IOCE edit 18; OPPS addendum E",
+    reason: "A procedure that is paid for inpatients only is on an outpatient bill",
+    fix: "Review the setting and the order to admit; bill the stay as inpatient where it was one",
+    check: inpatient_only,
+};
+
 /// The facility and classification digits of an institutional claim, such as `11`; `None` when unknown or malformed.
-fn bill_class(claim: &Claim) -> Option<&str> {
+pub(super) fn bill_class(claim: &Claim) -> Option<&str> {
     let class = match told(claim.type_of_bill.as_ref()) {
         Some(bill) => bill_parts(bill)?.0,
         None => told(claim.facility_type_code.as_ref())?,
     };
     is_digits(class, 2).then_some(class)
+}
+
+/// The frequency of an institutional claim: its own word, else the last digit of its type of bill.
+pub(super) fn bill_frequency(claim: &Claim) -> Option<&str> {
+    let own = Some(claim.frequency_code.trim()).filter(|code| !code.is_empty());
+    own.or_else(|| bill_parts(told(claim.type_of_bill.as_ref())?).map(|(_, frequency)| frequency))
 }
 
 /// A type of bill in its two parts, class and frequency: `0111` and `111` give `11` and `1`.
@@ -78,7 +104,14 @@ fn bill_parts(bill: &str) -> Option<(&str, &str)> {
     Some((digits.get(..2)?, digits.get(2..)?))
 }
 
-fn type_of_bill(claim: &Claim, _: &Facts) -> Verdict {
+/// Whether a type of bill is in the list, with its frequency or for every one; also when the list cannot tell.
+fn is_listed(class: &str, frequency: &str, facts: &Facts) -> bool {
+    let Some(table) = facts.tables.types_of_bill.as_ref() else { return true };
+    let Some((short, long)) = Code::of(class).zip(Code::of(&format!("{class}{frequency}"))) else { return true };
+    table.0.get(short).is_some() || !matches!(table.0.find(long), Found::Absent)
+}
+
+fn type_of_bill(claim: &Claim, facts: &Facts) -> Verdict {
     if claim.claim_type != ClaimType::Institutional {
         return Verdict::Abstain;
     }
@@ -95,6 +128,8 @@ fn type_of_bill(claim: &Claim, _: &Facts) -> Verdict {
                     judgement.hit(None, format!("type of bill {bill} does not fit the facility code"));
                 } else if frequency.is_some_and(|told| told != code) {
                     judgement.hit(None, format!("type of bill {bill} does not fit the frequency"));
+                } else if !is_listed(class, code, facts) {
+                    judgement.hit(None, format!("type of bill {bill} is not in the list"));
                 } else {
                     judgement.pass();
                 }
@@ -142,7 +177,37 @@ fn inpatient_data(claim: &Claim, facts: &Facts) -> Verdict {
     judgement.verdict()
 }
 
-fn revenue_code(claim: &Claim, _: &Facts) -> Verdict {
+/// What the table says against a revenue code; `bare` when an outpatient line with it has no procedure code.
+fn revenue_fault(code: &str, bare: bool, facts: &Facts) -> Option<&'static str> {
+    let table = facts.tables.revenue_codes.as_ref()?;
+    // Three digits stand for four with a leading zero.
+    let whole = if code.len() == 3 { Code::of(&format!("0{code}"))? } else { Code::of(code)? };
+    match table.find(whole) {
+        Found::Absent => Some("the revenue code is not in the list"),
+        Found::Entry(entry) if bare && entry.needs_hcpcs == Some(true) => {
+            Some("the revenue code needs a procedure code")
+        }
+        Found::Entry(_) | Found::Unknown => None,
+    }
+}
+
+fn inpatient_only(claim: &Claim, facts: &Facts) -> Verdict {
+    let Some(table) = facts.tables.procedures.as_ref() else { return Verdict::Abstain };
+    if claim.claim_type != ClaimType::Institutional || bill_class(claim) != Some("13") {
+        return Verdict::Abstain;
+    }
+    let mut judgement = Judgement::default();
+    for (index, line) in claim.lines.iter().enumerate() {
+        match procedure(line).and_then(|code| table.get(code)?.inpatient_only) {
+            Some(true) => judgement.hit(line_number(index), "an inpatient-only procedure on an outpatient bill"),
+            Some(false) => judgement.pass(),
+            None => {}
+        }
+    }
+    judgement.verdict()
+}
+
+fn revenue_code(claim: &Claim, facts: &Facts) -> Verdict {
     if claim.claim_type != ClaimType::Institutional {
         return Verdict::Abstain;
     }
@@ -156,6 +221,10 @@ fn revenue_code(claim: &Claim, _: &Facts) -> Verdict {
             judgement.hit(line_number(index), "the revenue code is not four digits");
         } else if outpatient && code.trim_start_matches('0') == "636" && told(line.procedure_code.as_ref()).is_none() {
             judgement.hit(line_number(index), "revenue code 0636 without procedure code");
+        } else if let Some(fault) =
+            revenue_fault(code, outpatient && told(line.procedure_code.as_ref()).is_none(), facts)
+        {
+            judgement.hit(line_number(index), fault);
         } else {
             judgement.pass();
         }
@@ -165,8 +234,9 @@ fn revenue_code(claim: &Claim, _: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{lines_hit, office_visit, stay, verdict_of, verdict_with};
+    use super::super::fixtures::{is_hit, lines_hit, office_visit, stay, verdict_by, verdict_of, verdict_with};
     use super::*;
+    use crate::domain::reference::Kind;
 
     fn billed(bill: &str, facility: &str, frequency: &str) -> Claim {
         Claim {
@@ -232,5 +302,36 @@ mod tests {
         claim.lines[0].revenue_code = Some("12".to_owned());
         assert_eq!(lines_hit("IN03", &claim), vec![Some(1)]);
         assert_eq!(verdict_of("IN03", &office_visit()), Verdict::Abstain);
+    }
+
+    #[test]
+    fn the_tables_tell_which_bills_and_revenue_codes_there_are() {
+        let bills = |rows: &str| verdict_by("IN01", &stay(), &[(Kind::TypesOfBill, &format!("code\n{rows}\n"))]);
+        for rows in ["*\n11", "*\n111", "13"] {
+            assert_eq!(bills(rows), Verdict::Pass, "{rows}");
+        }
+        assert!(is_hit(&bills("*\n13")) && is_hit(&bills("11*\n112")));
+        let outpatient = billed("0131", "13", "1");
+        let codes = |claim: &Claim, rows: &str| {
+            verdict_by("IN03", claim, &[(Kind::RevenueCodes, &format!("code,needs_hcpcs\n{rows}\n"))])
+        };
+        assert!(is_hit(&codes(&outpatient, "0250,yes")));
+        assert_eq!(codes(&stay(), "0250,yes"), Verdict::Pass, "an inpatient bill");
+        assert_eq!(codes(&outpatient, "0250,no"), Verdict::Pass);
+        assert!(is_hit(&codes(&stay(), "*,\n0250,no")));
+    }
+
+    #[test]
+    fn an_inpatient_procedure_is_not_billed_for_outpatients() {
+        let tables = [(Kind::ProcedureCodes, "code,inpatient_only\nG0001,yes\nG0002,no\n")];
+        let mut claim = billed("0131", "13", "1");
+        assert_eq!(verdict_by("IN04", &claim, &tables), Verdict::Abstain);
+        claim.lines[0].procedure_code = Some("G0002".to_owned());
+        assert_eq!(verdict_by("IN04", &claim, &tables), Verdict::Pass);
+        claim.lines[0].procedure_code = Some("G0001".to_owned());
+        assert!(is_hit(&verdict_by("IN04", &claim, &tables)));
+        assert_eq!(verdict_of("IN04", &claim), Verdict::Abstain);
+        let inpatient = Claim { lines: claim.lines, ..stay() };
+        assert_eq!(verdict_by("IN04", &inpatient, &tables), Verdict::Abstain);
     }
 }

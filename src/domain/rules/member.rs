@@ -47,7 +47,8 @@ pub(super) const MB03: Rule = Rule {
 /// A newborn on another member's insurance.
 ///
 /// Source: CARC 34 and 128. The catalogue's prior of 0.4 is for a newborn whom the payer does not know; the claim alone
-/// only says that a child of at most sixty days is billed as a dependent, hence half of it.
+/// only says that a child of at most sixty days is billed as a dependent, hence half of it. The table `payer-rules` tells for how
+/// many days a payer takes newborns under a parent's id.
 pub(super) const MB04: Rule = Rule {
     id: "MB04",
     name: "newborn",
@@ -121,13 +122,15 @@ fn demographics(claim: &Claim, facts: &Facts) -> Verdict {
     judgement.verdict()
 }
 
-fn newborn(claim: &Claim, _: &Facts) -> Verdict {
+fn newborn(claim: &Claim, facts: &Facts) -> Verdict {
     let (Some(born), Some(day)) = (claim.subscriber.birth_date.as_ref(), claim.service_date()) else {
         return Verdict::Abstain;
     };
     let age_days = day.signed_duration_since(*born.expose()).num_days();
+    // A payer that takes newborns under a parent's id says for how long.
+    let allowed = facts.payer_rule(claim).and_then(|rule| rule.newborn_days).unwrap_or(-1);
     let mut judgement = Judgement::default();
-    if claim.patient_is_dependent && (0..=NEWBORN_DAYS).contains(&age_days) {
+    if claim.patient_is_dependent && age_days > allowed && (0..=NEWBORN_DAYS).contains(&age_days) {
         judgement.hit(None, format!("a dependent of at most {NEWBORN_DAYS} days"));
     } else {
         judgement.pass();
@@ -137,9 +140,10 @@ fn newborn(claim: &Claim, _: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{day, lines_hit, office_visit, verdict_of};
+    use super::super::fixtures::{day, lines_hit, office_visit, verdict_by, verdict_of};
     use super::*;
     use crate::domain::claim::Subscriber;
+    use crate::domain::reference::Kind;
     use crate::domain::types::Phi;
 
     fn with_member_id(id: Option<&str>) -> Claim {
@@ -197,6 +201,11 @@ mod tests {
         assert_eq!(verdict_of("MB04", &own), Verdict::Pass);
         let dependent = Claim { patient_is_dependent: true, ..own };
         assert_eq!(lines_hit("MB04", &dependent), vec![None]);
+        let takes = |days: &str| {
+            verdict_by("MB04", &dependent, &[(Kind::PayerRules, &format!("payer_id,newborn_days\n60054,{days}\n"))])
+        };
+        assert_eq!(takes("30"), Verdict::Pass);
+        assert!(matches!(takes("28"), Verdict::Hit(_)));
         let older = Claim { patient_is_dependent: true, ..born(2026, 8, 30) };
         assert_eq!(verdict_of("MB04", &older), Verdict::Pass);
     }

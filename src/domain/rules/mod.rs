@@ -1,33 +1,43 @@
-//! The edits: what a claim alone can tell of why a payer might deny it.
+//! The edits: what a claim, and what is known around it, tells of why a payer might deny it.
 //!
 //! Each rule is a pure function of one claim and the [`Facts`] around it, in the file of its family. The numbers, the
-//! prior probabilities and the reason codes follow the catalogue of edits; a rule of the catalogue that needs a payer's
-//! settings, a reference table or the patient's history is not here, or judges only the half that the claim can answer.
+//! prior probabilities and the reason codes follow the catalogue of edits. A rule that needs a payer's settings, a reference
+//! table or the member's history abstains without it, or judges only the half that the claim can answer.
 //!
 //! Must never: judge what is unknown (it abstains instead), or put patient data into a reason or an evidence text.
 
 mod amounts;
+mod authorization;
 mod coding;
 mod coverage;
 mod dates;
 mod drugs;
+mod duplicates;
+mod eligibility;
+mod enrollment;
+mod facts;
 mod institutional;
 mod member;
+mod ncci;
 mod orders;
+mod packages;
 mod payer_class;
+mod payer_terms;
 mod procedures;
 mod providers;
+mod scope;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+pub use facts::{EarlierClaim, EarlierLine, EarlierStatus, Facts, GrantedAuthorization, History, Span, UsualCharge};
 pub use payer_class::PayerClass;
 
-use super::claim::Claim;
-use super::types::Date;
+use super::claim::{Claim, ServiceLine};
+use super::reference::Code;
 
 /// The version of the catalogue: changes when a rule, its wording or its prior changes.
-pub const RULE_SET_VERSION: &str = "2026.1";
+pub const RULE_SET_VERSION: &str = "2026.2";
 
 /// The six groups that contributions are added up in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,32 +71,6 @@ impl Component {
             Self::Provider => "provider",
             Self::Historical => "historical",
         }
-    }
-}
-
-/// What is known around a claim, beyond the claim itself. The default knows nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The day the claim is judged (the event's day), where the claim does not say when it was sent.
-    pub as_of: Option<Date>,
-    /// Whether the claim was read whole from its 837, so that an optional field it lacks was *not sent*.
-    ///
-    /// See [`Claim::complete`]. Publishers of events may leave optional fields out: there, absent means unknown, and the
-    /// rules that need such a field (`CB02`, `CP13`, `IN02`, `LB01`, `RF01`, `ID02` for the attending) abstain.
-    pub complete: bool,
-}
-
-impl Facts {
-    /// The day the claim was sent: its own word first, else the day it is judged.
-    pub(crate) fn sent_on(&self, claim: &Claim) -> Option<Date> {
-        claim.submitted_at.or(self.as_of)
-    }
-}
-
-impl Facts {
-    /// What is known of a claim that stands alone: the day it was sent, or the day of its event where it does not say.
-    pub fn of(claim: &Claim, event_day: Date) -> Self {
-        Self { as_of: Some(claim.submitted_at.unwrap_or(event_day)), complete: claim.complete }
     }
 }
 
@@ -157,36 +141,69 @@ pub const CATALOGUE: &[Rule] = &[
     providers::ID01,
     providers::ID02,
     providers::ID03,
+    enrollment::ID04,
     providers::ID05,
+    enrollment::ID06,
     member::MB01,
+    payer_terms::MB02,
     member::MB03,
     member::MB04,
+    eligibility::EL01,
+    eligibility::EL02,
+    eligibility::EL03,
+    eligibility::EL04,
+    eligibility::CB01,
     coverage::CB02,
     coverage::CB03,
     dates::TM01,
     dates::TM02,
+    payer_terms::TM03,
     dates::DT01,
     dates::DT02,
-    procedures::DU02,
+    duplicates::DU01,
+    duplicates::DU02,
     coverage::FQ01,
+    duplicates::FQ02,
+    payer_terms::FQ03,
     coding::DX01,
     coding::DX02,
     coding::DX03,
+    scope::DX04,
     coding::DX05,
     procedures::CP01,
+    scope::CP02,
     procedures::CP03,
+    scope::CP04,
+    ncci::CP05,
+    ncci::CP06,
+    ncci::CP07,
+    ncci::CP08,
+    packages::CP09,
+    packages::CP10,
+    packages::CP11,
+    packages::CP12,
     procedures::CP13,
     procedures::PS01,
+    scope::PS02,
+    scope::PV01,
+    authorization::AU01,
+    authorization::AU02,
+    authorization::AU03,
     orders::RF01,
+    enrollment::RF02,
     orders::LB01,
+    orders::LB02,
     drugs::DR01,
     drugs::AN01,
+    authorization::AT01,
     institutional::IN01,
     institutional::IN02,
     institutional::IN03,
+    institutional::IN04,
     amounts::AM01,
     amounts::AM02,
     amounts::AM03,
+    amounts::AM04,
 ];
 
 /// The catalogue at a fixed address, so that hits can point into it.
@@ -260,6 +277,11 @@ pub(crate) fn is_digits(text: &str, count: usize) -> bool {
     text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// The procedure code of a line.
+pub(crate) fn procedure(line: &ServiceLine) -> Option<Code> {
+    line.procedure_code.as_deref().and_then(Code::of)
+}
+
 /// A procedure code of five digits as a number (CPT categories with a letter give `None`).
 pub(crate) fn five_digits(code: &str) -> Option<u32> {
     if is_digits(code, 5) { code.parse().ok() } else { None }
@@ -269,7 +291,18 @@ pub(crate) fn five_digits(code: &str) -> Option<u32> {
 mod tests {
     use super::fixtures::{office_visit, stay};
     use super::*;
+    use crate::domain::reference::samples;
     use std::collections::BTreeSet;
+
+    /// No facts, or all sample tables and a history in which nothing happened.
+    fn around(known: bool) -> Facts {
+        if !known {
+            return Facts::default();
+        }
+        let history = History { earlier: Some(Vec::new()), ..History::default() };
+        let facts = Facts { history: Some(history.into()), ..Facts::default() };
+        facts.with_tables(samples::all().into())
+    }
 
     #[test]
     fn every_rule_has_its_own_code_name_and_words() {
@@ -285,10 +318,15 @@ mod tests {
     }
 
     #[test]
+    fn the_catalogue_has_its_sixty_six_edits() {
+        assert_eq!(CATALOGUE.len(), 66);
+    }
+
+    #[test]
     fn good_claims_break_no_rule() {
         for claim in [office_visit(), stay()] {
-            for complete in [false, true] {
-                let facts = Facts { complete, ..Facts::default() };
+            for (complete, tables) in [(false, false), (true, false), (false, true), (true, true)] {
+                let facts = Facts { complete, ..around(tables) };
                 let codes: Vec<_> = judge(&claim, &facts).iter().map(|hit| hit.rule.id).collect();
                 assert_eq!(codes, Vec::<&str>::new(), "{}", claim.claim_type.as_str());
             }
@@ -298,8 +336,10 @@ mod tests {
     #[test]
     fn an_empty_claim_is_unknown_to_every_rule() {
         for rule in CATALOGUE {
-            let verdict = (rule.check)(&Claim::default(), &Facts::default());
-            assert_eq!(verdict, Verdict::Abstain, "{}", rule.id);
+            for facts in [around(false), around(true)] {
+                let verdict = (rule.check)(&Claim::default(), &facts);
+                assert_eq!(verdict, Verdict::Abstain, "{}", rule.id);
+            }
         }
     }
 

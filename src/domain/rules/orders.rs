@@ -4,7 +4,7 @@
 
 use super::payer_class::is_medicare;
 use super::procedures::has_modifier;
-use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, told};
+use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, procedure, told};
 use crate::domain::claim::{Claim, ClaimType, Provider, ServiceLine};
 use crate::domain::types::Date;
 
@@ -46,6 +46,25 @@ pub(super) const LB01: Rule = Rule {
     check: clia,
 };
 
+/// A waived test of a laboratory that may do only such, without the modifier that says so.
+///
+/// Source: CMS manual 100-04 ch. 16 sec. 70.8 and CMS's list of waived tests (table `procedure-codes`: waived); whether the
+/// laboratory has a certificate of waiver, the table `clia-certificates` tells.
+pub(super) const LB02: Rule = Rule {
+    id: "LB02",
+    name: "qw_missing",
+    component: Component::Coding,
+    prior_permille: 600,
+    blocking: false,
+    carcs: &["B7", "4"],
+    rarc: None,
+    fixable: true,
+    source: "CMS 100-04 ch. 16 sec. 70.8: QW",
+    reason: "A waived test by a laboratory with a certificate of waiver lacks modifier QW",
+    fix: "Add modifier QW to the test",
+    check: qw_missing,
+};
+
 /// Medicare denies unordered services from this day on.
 const ORDERS_SINCE: Option<Date> = Date::from_ymd_opt(2014, 1, 6);
 /// Screening mammography, which a patient may ask for herself.
@@ -62,7 +81,7 @@ fn is_laboratory(code: u32) -> bool {
 }
 
 /// Whether a line is plainly laboratory, imaging or durable equipment.
-fn needs_order(line: &ServiceLine) -> bool {
+pub(super) fn needs_order(line: &ServiceLine) -> bool {
     let Some(text) = told(line.procedure_code.as_ref()) else {
         return false;
     };
@@ -132,10 +151,30 @@ fn clia(claim: &Claim, facts: &Facts) -> Verdict {
     judgement.verdict()
 }
 
+fn qw_missing(claim: &Claim, facts: &Facts) -> Verdict {
+    let tables = &facts.tables;
+    let (Some(codes), Some(certificates)) = (&tables.procedures, &tables.certificates) else { return Verdict::Abstain };
+    let waiver = told(claim.clia_number.as_ref()).and_then(|number| certificates.is_waiver(number));
+    let (Some(waiver), ClaimType::Professional) = (waiver, claim.claim_type) else { return Verdict::Abstain };
+    let mut judgement = Judgement::default();
+    for (index, line) in claim.lines.iter().enumerate() {
+        let Some(waived) = procedure(line).and_then(|code| codes.get(code)?.waived) else { continue };
+        if waiver && waived && !has_modifier(line, &["QW"]) {
+            judgement.hit(line_number(index), "a waived test without QW");
+        } else {
+            judgement.pass();
+        }
+    }
+    judgement.verdict()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{day, lines_hit, office_visit, provider, verdict_of, verdict_with};
+    use super::super::fixtures::{
+        day, is_hit, lines_hit, office_visit, provider, verdict_by, verdict_of, verdict_with,
+    };
     use super::*;
+    use crate::domain::reference::Kind;
 
     fn medicare(code: &str) -> Claim {
         let mut claim = office_visit();
@@ -191,5 +230,23 @@ mod tests {
         let commercial = Claim { filing_indicator: Some("CI".to_owned()), ..claim };
         assert_eq!(verdict_of("LB01", &commercial), Verdict::Abstain);
         assert_eq!(verdict_of("LB01", &medicare("86077")), Verdict::Abstain);
+    }
+
+    #[test]
+    fn a_waived_test_of_a_waived_laboratory_says_so() {
+        let tables = [
+            (Kind::ProcedureCodes, "code,waived\nG0001,yes\nG0002,no\n"),
+            (Kind::CliaCertificates, "clia_number,certificate\n05D1234567,waiver\n05D7654321,compliance\n"),
+        ];
+        let mut claim = Claim { clia_number: Some("05D1234567".to_owned()), ..medicare("G0001") };
+        assert!(is_hit(&verdict_by("LB02", &claim, &tables)));
+        assert_eq!(verdict_by("LB02", &claim, &tables[..1]), Verdict::Abstain);
+        assert_eq!(verdict_of("LB02", &claim), Verdict::Abstain);
+        let full = Claim { clia_number: Some("05D7654321".to_owned()), ..claim.clone() };
+        assert_eq!(verdict_by("LB02", &full, &tables), Verdict::Pass);
+        let unknown = Claim { clia_number: Some("05D0000000".to_owned()), ..claim.clone() };
+        assert_eq!(verdict_by("LB02", &unknown, &tables), Verdict::Abstain);
+        claim.lines[0].modifiers = vec!["QW".to_owned()];
+        assert_eq!(verdict_by("LB02", &claim, &tables), Verdict::Pass);
     }
 }

@@ -1,35 +1,18 @@
-//! Rules on procedures: form of the code, modifiers, unlisted services, place of service, lines billed twice.
+//! Rules on procedures: form of the code, modifiers, unlisted services, place of service.
 //!
 //! Must never: carry a table of CPT codes; those belong to the AMA and are loaded, not shipped.
 
 use super::payer_class::is_injury_insurance;
-use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, told};
+use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, procedure, told};
 use crate::domain::claim::{Claim, ClaimType, ServiceLine};
+use crate::domain::reference::{Code, Found, Procedure};
 use crate::domain::types::Phi;
-
-/// The same line twice on one claim.
-///
-/// Source: CARC 18; the half of the catalogue's near-duplicate edit that one claim can answer: same code, modifiers, days,
-/// units, charge, place and drug, without a modifier that says it was repeated.
-pub(super) const DU02: Rule = Rule {
-    id: "DU02",
-    name: "near_duplicate",
-    component: Component::Coding,
-    prior_permille: 400,
-    blocking: false,
-    carcs: &["18", "97"],
-    rarc: None,
-    fixable: true,
-    source: "CARC 18",
-    reason: "Two service lines are the same",
-    fix: "Remove the second line, raise the units, or add a repeat modifier (76, 77, 91, 59) if it was done again",
-    check: near_duplicate,
-};
 
 /// A procedure code that cannot be one.
 ///
-/// Source: 837 SV101-2, SV202-2, SV301-2: HCPCS, CPT and CDT codes have five letters or digits. Only the form is judged;
-/// whether a code is valid on the day needs the table. Injury insurers use codes of their own and are not judged.
+/// Source: 837 SV101-2, SV202-2, SV301-2: HCPCS, CPT and CDT codes have five letters or digits. The form is always
+/// judged, and whether a code is valid on the day where the table `procedure-codes` tells. Injury insurers use codes of their
+/// own and are not judged.
 pub(super) const CP01: Rule = Rule {
     id: "CP01",
     name: "code_invalid",
@@ -40,8 +23,8 @@ pub(super) const CP01: Rule = Rule {
     rarc: Some("M51"),
     fixable: true,
     source: "HCPCS, CPT and CDT code form; CARC 181",
-    reason: "A procedure code does not have five letters or digits",
-    fix: "Correct the procedure code; modifiers go into their own fields",
+    reason: "A procedure code is not valid on the day of service",
+    fix: "Use the code that is current on that day; modifiers go into their own fields",
     check: code_invalid,
 };
 
@@ -66,8 +49,8 @@ pub(super) const CP03: Rule = Rule {
 
 /// An unlisted procedure that nobody describes.
 ///
-/// Source: CARC 189; 837P SV101-7 is required with not-otherwise-classified codes. Judged by CMS's own HCPCS codes and by
-/// the ending 999 of CPT's unlisted codes; only when the claim was read whole, since the description is optional.
+/// Source: CARC 189; 837P SV101-7 is required with not-otherwise-classified codes. Judged by the table
+/// `procedure-codes`, else by CMS's own HCPCS codes and the ending 999 of CPT's unlisted codes; only when the claim was read whole, since the description is optional.
 pub(super) const CP13: Rule = Rule {
     id: "CP13",
     name: "unlisted_code",
@@ -86,7 +69,7 @@ pub(super) const CP13: Rule = Rule {
 /// A place of service that contradicts the procedure.
 ///
 /// Source: CARC 5; CPT's headings: emergency department visits happen there (23), hospital visits not in an office (11).
-/// Other pairs need a table.
+/// Whether another code is for facilities only, the table `procedure-codes` tells.
 pub(super) const PS01: Rule = Rule {
     id: "PS01",
     name: "pos_inconsistent",
@@ -101,9 +84,6 @@ pub(super) const PS01: Rule = Rule {
     fix: "Correct the place of service or the procedure code",
     check: pos_inconsistent,
 };
-
-/// Modifiers that say that the same service was done again, or apart.
-const REPEATED: [&str; 8] = ["76", "77", "91", "59", "XE", "XS", "XP", "XU"];
 
 /// Pairs of modifiers that cannot stand on one line.
 const CONFLICTS: [(&str, &str); 8] =
@@ -127,54 +107,7 @@ pub(super) fn place_of_service<'a>(claim: &'a Claim, line: &'a ServiceLine) -> O
     told(line.place_of_service.as_ref()).or_else(|| told(claim.facility_type_code.as_ref()))
 }
 
-fn near_duplicate(claim: &Claim, _: &Facts) -> Verdict {
-    // Dental lines differ by tooth, hospital lines by nothing that is known here.
-    if claim.claim_type != ClaimType::Professional || claim.lines.is_empty() {
-        return Verdict::Abstain;
-    }
-    let mut judgement = Judgement::default();
-    let mut lines: Vec<(usize, &ServiceLine)> = claim
-        .lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| line.procedure_code.is_some() && line.service_from.is_some())
-        .collect();
-    let order = |(index, line): &(usize, &ServiceLine)| (line.service_from, line.charge, line.units, *index);
-    // Sorted by what is cheap to compare; the full comparison then looks at neighbours of one group only.
-    lines.sort_unstable_by(|one, other| {
-        one.1.procedure_code.cmp(&other.1.procedure_code).then_with(|| order(one).cmp(&order(other)))
-    });
-    for (place, (index, line)) in lines.iter().enumerate() {
-        judgement.pass();
-        if has_modifier(line, &REPEATED) {
-            continue;
-        }
-        let earlier = lines.get(..place).unwrap_or_default().iter().rev();
-        let twin = earlier
-            .take_while(|(_, other)| other.procedure_code == line.procedure_code)
-            .take(MOST_COMPARED)
-            .find(|(_, other)| is_same_service(line, other));
-        if let Some((twin, _)) = twin {
-            judgement.hit(line_number(*index), format!("same as line {}", twin + 1));
-        }
-    }
-    judgement.verdict()
-}
-
-/// So many neighbours are compared at most, so that a claim of a thousand like lines stays cheap.
-const MOST_COMPARED: usize = 32;
-
-fn is_same_service(line: &ServiceLine, other: &ServiceLine) -> bool {
-    (line.service_from, line.service_to, line.charge, line.units)
-        == (other.service_from, other.service_to, other.charge, other.units)
-        && line.modifiers == other.modifiers
-        && line.place_of_service == other.place_of_service
-        && line.diagnosis_pointers == other.diagnosis_pointers
-        && line.ndc == other.ndc
-        && line.description == other.description
-}
-
-fn code_invalid(claim: &Claim, _: &Facts) -> Verdict {
+fn code_invalid(claim: &Claim, facts: &Facts) -> Verdict {
     if is_injury_insurance(claim) {
         return Verdict::Abstain;
     }
@@ -183,16 +116,23 @@ fn code_invalid(claim: &Claim, _: &Facts) -> Verdict {
         let Some(code) = told(line.procedure_code.as_ref()) else {
             continue;
         };
-        if code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            judgement.pass();
-        } else {
+        if code.len() != 5 || !code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             judgement.hit(line_number(index), format!("a code of {} characters", code.chars().count()));
+            continue;
+        }
+        let day = line.service_from.or_else(|| claim.service_date());
+        match procedure(line).and_then(|code| Some(facts.tables.procedures.as_ref()?.find(code))) {
+            Some(Found::Absent) => judgement.hit(line_number(index), format!("{code} is not in the code list")),
+            Some(Found::Entry(entry)) if day.is_some_and(|day| !entry.validity.holds(day)) => {
+                judgement.hit(line_number(index), format!("{code} does not hold on the day of service"));
+            }
+            _ => judgement.pass(),
         }
     }
     judgement.verdict()
 }
 
-fn modifier_invalid(claim: &Claim, _: &Facts) -> Verdict {
+fn modifier_invalid(claim: &Claim, facts: &Facts) -> Verdict {
     let mut judgement = Judgement::default();
     for (index, line) in claim.lines.iter().enumerate() {
         if line.modifiers.is_empty() {
@@ -205,6 +145,8 @@ fn modifier_invalid(claim: &Claim, _: &Facts) -> Verdict {
             judgement.hit(number, "a modifier is not two letters or digits");
         } else if let Some((one, other)) = conflict {
             judgement.hit(number, format!("modifier {one} with {other}"));
+        } else if line.modifiers.iter().any(|modifier| !is_current(modifier, line, claim, facts)) {
+            judgement.hit(number, "a modifier is not valid on the day of service");
         } else {
             judgement.pass();
         }
@@ -212,7 +154,27 @@ fn modifier_invalid(claim: &Claim, _: &Facts) -> Verdict {
     judgement.verdict()
 }
 
-fn is_unlisted(code: &str) -> bool {
+/// Whether a modifier holds on the day of service, as far as the table can tell.
+fn is_current(modifier: &str, line: &ServiceLine, claim: &Claim, facts: &Facts) -> bool {
+    let found = Code::of(modifier).and_then(|code| Some(facts.tables.modifiers.as_ref()?.0.find(code)));
+    match found {
+        Some(Found::Absent) => false,
+        Some(Found::Entry(validity)) => {
+            line.service_from.or_else(|| claim.service_date()).is_none_or(|day| validity.holds(day))
+        }
+        Some(Found::Unknown) | None => true,
+    }
+}
+
+/// What the table knows of a line's procedure.
+fn entry<'a>(line: &ServiceLine, facts: &'a Facts) -> Option<&'a Procedure> {
+    facts.tables.procedures.as_ref()?.get(procedure(line)?)
+}
+
+fn is_unlisted(code: &str, entry: Option<&Procedure>) -> bool {
+    if let Some(told) = entry.and_then(|entry| entry.unlisted) {
+        return told;
+    }
     five_digits(code).is_some_and(|number| number % 1000 == 999) || UNLISTED_HCPCS.contains(&code)
 }
 
@@ -222,7 +184,7 @@ fn unlisted_code(claim: &Claim, facts: &Facts) -> Verdict {
     }
     let mut judgement = Judgement::default();
     for (index, line) in claim.lines.iter().enumerate() {
-        let Some(code) = told(line.procedure_code.as_ref()).filter(|code| is_unlisted(code)) else {
+        let Some(code) = told(line.procedure_code.as_ref()).filter(|code| is_unlisted(code, entry(line, facts))) else {
             continue;
         };
         let described = told(line.description.as_ref().map(Phi::expose)).is_some();
@@ -235,26 +197,28 @@ fn unlisted_code(claim: &Claim, facts: &Facts) -> Verdict {
     judgement.verdict()
 }
 
-fn pos_inconsistent(claim: &Claim, _: &Facts) -> Verdict {
+fn pos_inconsistent(claim: &Claim, facts: &Facts) -> Verdict {
     if claim.claim_type != ClaimType::Professional {
         return Verdict::Abstain;
     }
     let mut judgement = Judgement::default();
     for (index, line) in claim.lines.iter().enumerate() {
-        let Some(code) = told(line.procedure_code.as_ref()).and_then(five_digits) else {
+        let (Some(text), Some(place)) = (told(line.procedure_code.as_ref()), place_of_service(claim, line)) else {
             continue;
         };
-        let Some(place) = place_of_service(claim, line) else {
+        let facility_only = entry(line, facts).and_then(|entry| entry.facility_only);
+        let code = five_digits(text);
+        if code.is_none() && facility_only.is_none() {
             continue;
-        };
+        }
         let wrong = match code {
-            99_281..=99_285 => place != "23",
-            99_221..=99_223 | 99_231..=99_233 | 99_238..=99_239 => place == "11",
-            _ => false,
+            Some(99_281..=99_285) => place != "23",
+            Some(99_221..=99_223 | 99_231..=99_233 | 99_238..=99_239) => place == "11",
+            _ => facility_only == Some(true) && place == "11",
         };
         if wrong {
             let place: String = place.chars().take(2).collect();
-            judgement.hit(line_number(index), format!("{code} at place of service {place}"));
+            judgement.hit(line_number(index), format!("{text} at place of service {place}"));
         } else {
             judgement.pass();
         }
@@ -264,9 +228,9 @@ fn pos_inconsistent(claim: &Claim, _: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{lines_hit, office_visit, stay, verdict_of, verdict_with};
+    use super::super::fixtures::{is_hit, lines_hit, office_visit, stay, verdict_by, verdict_of, verdict_with};
     use super::*;
-    use crate::domain::types::Cents;
+    use crate::domain::reference::Kind;
 
     fn with_code(code: &str) -> Claim {
         let mut claim = office_visit();
@@ -279,21 +243,6 @@ mod tests {
         let mut claim = office_visit();
         claim.lines[0].modifiers = modifiers.iter().map(|&text| text.to_owned()).collect();
         claim
-    }
-
-    #[test]
-    fn a_line_billed_twice_is_found_unless_it_says_why() {
-        let mut claim = with_code("73560");
-        assert_eq!(verdict_of("DU02", &claim), Verdict::Pass);
-        claim.lines.push(claim.lines[0].clone());
-        claim.lines[1].control_number = Some("2".to_owned());
-        assert_eq!(lines_hit("DU02", &claim), vec![Some(2)]);
-        let mut repeated = claim.clone();
-        repeated.lines[1].modifiers = vec!["76".to_owned()];
-        assert_eq!(verdict_of("DU02", &repeated), Verdict::Pass);
-        claim.lines[1].charge = Cents::new(1);
-        assert_eq!(verdict_of("DU02", &claim), Verdict::Pass);
-        assert_eq!(verdict_of("DU02", &stay()), Verdict::Abstain);
     }
 
     #[test]
@@ -343,5 +292,41 @@ mod tests {
         claim.facility_type_code = None;
         assert_eq!(verdict_of("PS01", &claim), Verdict::Abstain);
         assert_eq!(lines_hit("PS01", &with_code("99231")), vec![Some(1)]);
+    }
+
+    fn by_codes(id: &str, claim: &Claim, columns: &str, rows: &str) -> Verdict {
+        verdict_by(id, claim, &[(Kind::ProcedureCodes, &format!("code,{columns}\n{rows}\n"))])
+    }
+
+    #[test]
+    fn a_code_is_in_the_list_and_holds_on_the_day() {
+        let claim = with_code("G0001");
+        assert_eq!(by_codes("CP01", &claim, "valid_from", "G0001,2026-10-30"), Verdict::Pass);
+        assert!(is_hit(&by_codes("CP01", &claim, "valid_from", "G0001,2026-10-31")));
+        assert!(is_hit(&by_codes("CP01", &claim, "valid_to", "G0001,2026-10-29")));
+        assert_eq!(by_codes("CP01", &claim, "valid_to", "G0002,"), Verdict::Pass, "the list is not whole");
+        assert!(is_hit(&by_codes("CP01", &claim, "valid_to", "G*,\nG0002,")));
+    }
+
+    #[test]
+    fn a_modifier_holds_on_the_day() {
+        let judged = |rows: &str| {
+            let text = format!("code,valid_from,valid_to\n{rows}\n");
+            verdict_by("CP03", &with_modifiers(&["ZZ"]), &[(Kind::Modifiers, &text)])
+        };
+        assert_eq!(judged("ZZ,,"), Verdict::Pass);
+        assert_eq!(judged("25,,"), Verdict::Pass, "the list is not whole");
+        assert!(is_hit(&judged("*,,\n25,,")));
+        assert!(is_hit(&judged("ZZ,,2026-10-29")));
+    }
+
+    #[test]
+    fn the_table_tells_unlisted_codes_and_those_for_facilities() {
+        let claim = with_code("G0001");
+        assert!(is_hit(&by_codes("CP13", &claim, "unlisted", "G0001,yes")));
+        assert_eq!(by_codes("CP13", &with_code("J3490"), "unlisted", "J3490,no"), Verdict::Abstain);
+        assert!(is_hit(&by_codes("PS01", &claim, "facility_only", "G0001,yes")));
+        assert_eq!(by_codes("PS01", &claim, "facility_only", "G0001,no"), Verdict::Pass);
+        assert_eq!(by_codes("PS01", &claim, "facility_only", "G0001,"), Verdict::Abstain);
     }
 }

@@ -1,9 +1,10 @@
 //! Rules on the providers that a claim names: their NPIs, their kind, the tax id.
 //!
-//! Must never: look a provider up; whether an NPI is active or enrolled needs tables that are not here.
+//! Must never: take an NPI that the registry's table does not have for a wrong one; the table may be a part.
 
 use super::{Component, Facts, Judgement, Rule, Verdict, is_digits, line_number, told};
 use crate::domain::claim::{Claim, ClaimType, Provider};
+use crate::domain::reference::npi;
 use crate::domain::types::Date;
 
 /// The first day on which HIPAA transactions had to carry NPIs (45 CFR 162.404, after CMS's contingency year).
@@ -50,7 +51,8 @@ pub(super) const ID02: Rule = Rule {
 /// An organisation where the payer expects a person.
 ///
 /// Source: 837 loops 2310A (referring; attending on institutional claims) and 2420E (ordering): NM102 must say person.
-/// Only this half is judged; whether an NPI belongs to a person needs the NPI registry's file.
+/// Whether an
+/// NPI belongs to a person (rendering providers too), and whether it is still active, the table `npi` tells.
 pub(super) const ID03: Rule = Rule {
     id: "ID03",
     name: "npi_type_mismatch",
@@ -61,7 +63,7 @@ pub(super) const ID03: Rule = Rule {
     rarc: None,
     fixable: true,
     source: "837 NM102 of referring, ordering and attending providers",
-    reason: "An organisation is named where the payer needs a person",
+    reason: "An organisation, or a number that was given up, is named where the payer needs a person",
     fix: "Name the individual clinician with their own NPI",
     check: npi_type_mismatch,
 };
@@ -160,13 +162,24 @@ fn npi_missing(claim: &Claim, facts: &Facts) -> Verdict {
     judgement.verdict()
 }
 
-fn npi_type_mismatch(claim: &Claim, _: &Facts) -> Verdict {
+fn npi_type_mismatch(claim: &Claim, facts: &Facts) -> Verdict {
     let mut judgement = Judgement::default();
     for (part, line, provider) in named_providers(claim) {
-        if !matches!(part, "referring" | "ordering" | "attending") {
+        let registered = facts.tables.registry.as_ref().and_then(|table| table.of(npi(provider.npi.as_deref()?)?));
+        let first_day = claim.service_date();
+        if registered.and_then(|one| one.deactivated_on).is_some_and(|ended| first_day.is_some_and(|day| day >= ended))
+        {
+            judgement.hit(line, format!("{part} provider's NPI was deactivated before the service"));
             continue;
         }
-        match provider.is_organization {
+        let known = registered.map(|one| one.is_organization);
+        let organization = match part {
+            "referring" | "ordering" | "attending" => known.or(provider.is_organization),
+            // An organisation may be told as rendering by mistake of the publisher; the registry knows.
+            "rendering" => known,
+            _ => known.map(|_| false),
+        };
+        match organization {
             Some(true) => judgement.hit(line, format!("{part} provider is an organisation")),
             Some(false) => judgement.pass(),
             None => {}
@@ -196,8 +209,11 @@ fn tax_id_format(claim: &Claim, _: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{day, lines_hit, office_visit, provider, stay, verdict_of, verdict_with};
+    use super::super::fixtures::{
+        day, is_hit, lines_hit, office_visit, provider, stay, verdict_by, verdict_of, verdict_with,
+    };
     use super::*;
+    use crate::domain::reference::Kind;
 
     #[test]
     fn the_check_digit_counts_with_the_card_prefix() {
@@ -302,5 +318,18 @@ mod tests {
             claim.billing_provider.tax_id = Some(text.to_owned());
             assert_eq!(verdict_of("ID05", &claim) == Verdict::Pass, good, "{text}");
         }
+    }
+
+    #[test]
+    fn the_registry_tells_persons_and_active_numbers() {
+        let judged = |rows: &str| {
+            let text = format!("npi,entity_type,deactivated_on\n{rows}\n");
+            verdict_by("ID03", &office_visit(), &[(Kind::Npi, &text)])
+        };
+        assert_eq!(judged("1942788757,1,\n1760854442,2,"), Verdict::Pass);
+        assert!(is_hit(&judged("1942788757,2,")), "the rendering provider");
+        assert!(is_hit(&judged("1760854442,2,2026-10-30")));
+        assert_eq!(judged("1760854442,2,2026-10-31"), Verdict::Pass);
+        assert_eq!(judged("1234567893,2,"), Verdict::Abstain);
     }
 }

@@ -4,7 +4,9 @@
 //! saying so: the claim is taken apart by name, so that a new field does not compile until it is decided upon.
 
 use crate::domain::claim::{Attachment, Claim, OtherPayer, Provider, ServiceLine, Subscriber};
-use crate::domain::rules::Facts;
+use crate::domain::rules::{
+    EarlierClaim, EarlierLine, EarlierStatus, Facts, GrantedAuthorization, History, Span, UsualCharge,
+};
 use crate::domain::types::{Date, Phi};
 use chrono::Datelike;
 
@@ -15,6 +17,7 @@ pub(super) fn digest(claim: &Claim, facts: &Facts) -> String {
     bytes.dates_and_codes(claim);
     bytes.date(facts.as_of);
     bytes.flag(Some(facts.complete));
+    bytes.around(claim, facts);
     blake3::hash(&bytes.0).to_hex().to_string()
 }
 
@@ -231,8 +234,124 @@ impl Bytes {
         self.list(attachments, Self::attachment);
     }
 
+    /// The tables' version and the history, where there are any: without them the digest is what it was before either.
+    fn around(&mut self, claim: &Claim, facts: &Facts) {
+        if let Some(version) = facts.tables.version() {
+            self.text("tables");
+            self.text(version);
+        }
+        if let Some(history) = &facts.history {
+            self.text("history");
+            // Compared with what the history holds, and of no other use to scoring.
+            self.text(&claim.payer.key());
+            self.text(claim.patient_control_number.expose());
+            self.maybe_private(claim.prior_authorization_number.as_ref());
+            self.history(history);
+        }
+    }
+
+    fn history(&mut self, history: &History) {
+        let History { earlier, eligibility, died_on, authorizations, usual_charges } = history;
+        self.option(earlier.as_ref(), |bytes, claims| bytes.list(claims, Self::earlier));
+        self.option(eligibility.as_ref(), |bytes, spans| bytes.list(spans, Self::span));
+        self.date(died_on.as_ref().map(|day| *day.expose()));
+        self.option(authorizations.as_ref(), |bytes, granted| bytes.list(granted, Self::authorization));
+        self.option(usual_charges.as_ref(), |bytes, charges| {
+            bytes.list(charges, |bytes, charge| {
+                let UsualCharge { procedure_code, median, deviation, lines } = charge;
+                bytes.text(procedure_code);
+                bytes.number(median.get());
+                bytes.number(deviation.get());
+                bytes.number(i64::from(*lines));
+            });
+        });
+    }
+
+    fn earlier(&mut self, claim: &EarlierClaim) {
+        let EarlierClaim {
+            payer_key,
+            patient_control_number,
+            responsibility,
+            billing_npi,
+            taxonomy_code,
+            status,
+            decided_on,
+            lines,
+        } = claim;
+        self.text(payer_key);
+        self.text(patient_control_number.expose());
+        self.text(responsibility.code());
+        self.maybe_text(billing_npi.as_ref());
+        self.maybe_text(taxonomy_code.as_ref());
+        self.number(match status {
+            EarlierStatus::Sent => 0,
+            EarlierStatus::Rejected => 1,
+            EarlierStatus::Paid => 2,
+            EarlierStatus::Denied => 3,
+            EarlierStatus::Reversed => 4,
+        });
+        self.date(*decided_on);
+        self.list(lines, |bytes, line| {
+            let EarlierLine { procedure_code, modifiers, service_from, units, charge } = line;
+            bytes.text(procedure_code);
+            bytes.texts(modifiers);
+            bytes.date(*service_from);
+            bytes.option(*units, |bytes, units| bytes.number(units.thousandths()));
+            bytes.number(charge.get());
+        });
+    }
+
+    fn span(&mut self, span: &Span) {
+        let Span { payer_key, class, responsibility, from, to } = span;
+        self.text(payer_key);
+        self.option(*class, |bytes, class| bytes.text(class.as_str()));
+        self.option(*responsibility, |bytes, place| bytes.text(place.code()));
+        self.date(*from);
+        self.date(*to);
+    }
+
+    fn authorization(&mut self, granted: &GrantedAuthorization) {
+        let GrantedAuthorization { number, procedure_codes, npi, units, from, to } = granted;
+        self.text(number.expose());
+        self.texts(procedure_codes);
+        self.maybe_text(npi.as_ref());
+        self.option(*units, |bytes, units| bytes.number(units.thousandths()));
+        self.date(*from);
+        self.date(*to);
+    }
+
     fn attachment(&mut self, attachment: &Attachment) {
         self.maybe_text(attachment.report_type_code.as_ref());
         self.maybe_text(attachment.transmission_code.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::reference::samples;
+    use crate::domain::rules::fixtures::{office_visit, sent_before};
+
+    #[test]
+    fn the_digest_follows_tables_and_history_and_is_the_old_one_without_them() {
+        let claim = office_visit();
+        let bare = digest(&claim, &Facts::default());
+        assert_eq!(
+            bare, "a2df85b841b0059e37d10a90a03b69b2351b910978c1346cb07a6a40bb467b5e",
+            "changes only when what is hashed of a claim changes"
+        );
+        let tables = Facts::default().with_tables(samples::all().into());
+        let nothing = Facts::default().with_history(History::default().into());
+        let sent = History { earlier: Some(vec![sent_before(&claim)]), ..History::default() };
+        let sent = Facts::default().with_history(sent.into());
+        let digests = [&tables, &nothing, &sent].map(|facts| digest(&claim, facts));
+        for (place, one) in digests.iter().enumerate() {
+            assert!(*one != bare && !digests.iter().skip(place + 1).any(|other| other == one), "{place}");
+        }
+        let mut other = claim;
+        other.prior_authorization_number = Some(Phi::from("1"));
+        let first = digest(&other, &nothing);
+        other.prior_authorization_number = Some(Phi::from("2"));
+        assert_ne!(digest(&other, &nothing), first);
     }
 }
