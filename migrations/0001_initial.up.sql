@@ -186,6 +186,13 @@ CREATE TABLE claim_outcomes (
     updated_at            timestamptz NOT NULL DEFAULT now()
 );
 
+-- Labels that are no more, for a learner that has learned them; it clears what is a day old.
+CREATE TABLE label_removals (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    submission_id bigint NOT NULL,
+    removed_at    timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE claim_acknowledgements (
     id                     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     practice_id            bigint NOT NULL REFERENCES practices (id),

@@ -1,6 +1,8 @@
 DROP INDEX ix_audit_log_at;
 DROP INDEX ix_ingest_events_acknowledgement_id;
 DROP INDEX ix_ingest_events_remittance_id;
+DROP INDEX ix_label_removals_removed_at;
+DROP INDEX ix_claim_outcomes_updated_at;
 DROP INDEX ix_claim_outcomes_claim_id;
 DROP INDEX ix_remittances_unlinked;
 DROP INDEX ix_remittances_updated_at;

@@ -16,10 +16,10 @@ use crate::api::{self, ApiState};
 use crate::broker::Publisher;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::domain::score::Snapshot;
 use crate::error::CommandError;
 use crate::flow::delivery::{Connected, Queue};
 use crate::flow::{self, Context};
+use crate::model::Model;
 use crate::{learner, metrics, store, telemetry};
 
 /// What a worker does.
@@ -53,7 +53,7 @@ struct Parts {
     config: Arc<Config>,
     pool: PgPool,
     cache: Arc<Cache>,
-    snapshot: Arc<Snapshot>,
+    model: Arc<Model>,
     connected: Connected,
     queues: Vec<Queue>,
     handle: PrometheusHandle,
@@ -69,12 +69,10 @@ pub async fn run(config: Config, roles: &BTreeSet<Role>) -> Result<(), CommandEr
     let pool = store::pool(&config)?;
     check_schema(&pool).await?;
     let cache = Arc::new(Cache::new(&config, store::installation(&pool).await?)?);
-    let snapshot = Arc::new(Snapshot::expert());
-    store::publish_snapshot(&pool, &snapshot).await?;
-    metrics::model(snapshot.version());
+    let model = Arc::new(Model::load(&pool).await?);
     metrics::dependency_up(metrics::Dependency::Postgres, true);
     let queues = roles.iter().filter_map(|role| role.queue()).collect();
-    let parts = Parts { config, pool, cache, snapshot, connected: Connected::default(), queues, handle };
+    let parts = Parts { config, pool, cache, model, connected: Connected::default(), queues, handle };
     serve(parts, roles).await
 }
 
@@ -96,7 +94,11 @@ async fn serve(parts: Parts, roles: &BTreeSet<Role>) -> Result<(), CommandError>
     let publishers =
         ["copies", "announcements"].map(|name| Arc::new(Publisher::new(parts.config.amqp_url.clone(), name)));
     start_consumers(&parts, roles, &publishers, &stop, &mut serving);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), model = parts.snapshot.version(), "worker is up");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        model = parts.model.current().snapshot.version(),
+        "worker is up"
+    );
 
     let ended = tokio::select! {
         signal = until_signal() => { tracing::info!(signal, "stopping"); None }
@@ -162,7 +164,7 @@ async fn start_listeners(
         pool: parts.pool.clone(),
         cache: Arc::clone(&parts.cache),
         config: Arc::clone(&parts.config),
-        snapshot: Arc::clone(&parts.snapshot),
+        model: Arc::clone(&parts.model),
         broker: (!queues.is_empty()).then(|| {
             let probe: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || connected.all(&queues));
             probe
@@ -191,12 +193,13 @@ async fn start_listeners(
 
 fn start_background(parts: &Parts, stop: &CancellationToken, background: &mut JoinSet<()>) {
     let (cache, pool, handle) = (Arc::clone(&parts.cache), parts.pool.clone(), parts.handle.clone());
-    let stopped = stop.clone();
+    let (stopped, model) = (stop.clone(), Arc::clone(&parts.model));
     background.spawn(async move {
         tokio::select! {
             () = stopped.cancelled() => {}
             () = cache.stats.flush_forever(&pool) => {}
             () = cache.clear_doubts() => {}
+            () = model.follow(&pool) => {}
             () = telemetry::upkeep(handle) => {}
         }
     });
@@ -216,7 +219,7 @@ fn start_consumers(
         cache: Arc::clone(&parts.cache),
         copies: Arc::clone(copies),
         announcements: Arc::clone(announcements),
-        snapshot: Arc::clone(&parts.snapshot),
+        model: Arc::clone(&parts.model),
         connected: parts.connected.clone(),
     });
     for queue in parts.queues.iter().copied() {
@@ -228,8 +231,9 @@ fn start_consumers(
     }
     if roles.contains(&Role::Learner) {
         let (pool, cache, stop) = (parts.pool.clone(), Arc::clone(&parts.cache), stop.clone());
+        let (model, config) = (Arc::clone(&parts.model), Arc::clone(&parts.config));
         serving.spawn(async move {
-            learner::run(&pool, &cache, &stop).await;
+            learner::run(&learner::Means { pool, cache, model, config }, &stop).await;
             "the learner"
         });
     }

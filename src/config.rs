@@ -61,6 +61,18 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "bearer tokens; not asked for by this release, so it must stay unset",
     ),
+    plain(
+        "model_publish_seconds",
+        "CLAIMRISK_MODEL_PUBLISH_SECONDS",
+        "900",
+        "how long the learner gathers labels before it publishes a model",
+    ),
+    plain(
+        "model_publish_labels",
+        "CLAIMRISK_MODEL_PUBLISH_LABELS",
+        "5000",
+        "so many changed labels publish a model at once",
+    ),
     plain("log", "CLAIMRISK_LOG", "info", "log filter, such as info or claimrisk=debug"),
     plain("batch_messages", "CLAIMRISK_BATCH_MESSAGES", "500", "events worked on together, at the most"),
     plain("batch_bytes", "CLAIMRISK_BATCH_BYTES", "8388608", "bytes of events worked on together, at the most"),
@@ -164,6 +176,10 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// File of bearer tokens.
     pub api_tokens_file: Option<PathBuf>,
+    /// How long labels are gathered before a model is published.
+    pub model_publish: Duration,
+    /// Changed labels that publish a model at once.
+    pub model_publish_labels: usize,
     /// Log filter.
     pub log: String,
     /// Limits of a batch.
@@ -329,6 +345,8 @@ impl Config {
             http_addr: parse(raw, "http_addr", "an address such as 127.0.0.1:8000")?,
             metrics_addr: parse(raw, "metrics_addr", "an address such as 127.0.0.1:9464")?,
             api_tokens_file: Some(text(raw, "api_tokens_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            model_publish: Duration::from_secs(number(raw, "model_publish_seconds", 1)?),
+            model_publish_labels: number(raw, "model_publish_labels", 1)?,
             log: text(raw, "log").to_owned(),
             batch: BatchLimits {
                 messages: number(raw, "batch_messages", 1)?,

@@ -28,6 +28,7 @@ pub mod telemetry;
 pub mod app;
 pub mod cli;
 pub mod learner;
+pub mod model;
 
 pub mod backtest;
 pub mod evaluate;

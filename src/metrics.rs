@@ -387,9 +387,11 @@ pub fn dependency_up(dependency: Dependency, up: bool) {
     });
 }
 
-/// The model that scores from now on.
-pub fn model(version: &str) {
-    registered::info(MODEL_INFO, "model_version", version.to_owned());
+/// The model that scores, in the text format. It is written at each scrape and not kept: a gauge per model would leave a
+/// series behind with every model that is learned.
+pub fn model_info(version: &str) -> String {
+    let help = CATALOGUE.iter().find(|metric| metric.name == MODEL_INFO).map_or("", |metric| metric.help);
+    format!("# HELP {MODEL_INFO} {help}\n# TYPE {MODEL_INFO} gauge\n{MODEL_INFO}{{model_version=\"{version}\"}} 1\n")
 }
 
 #[cfg(test)]

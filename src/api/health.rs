@@ -124,7 +124,7 @@ pub(super) async fn detailed(State(state): State<Arc<ApiState>>) -> Json<Detaile
     Json(DetailedHealthView {
         status: status(postgres.state == "up", others_up),
         version: env!("CARGO_PKG_VERSION"),
-        model_version: state.snapshot.version().to_string(),
+        model_version: state.model.current().snapshot.version().to_string(),
         servers: BTreeMap::from([("postgres", postgres), ("rabbitmq", rabbitmq), ("redis", redis)]),
         workers_alive,
         queues,

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::ApiState;
 use super::error;
+use crate::metrics;
 use crate::store;
 
 /// How long the checks of readiness may take.
@@ -22,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// The routes of the metrics listener.
 pub fn metrics_router(handle: PrometheusHandle, state: Arc<ApiState>) -> Router {
     Router::new()
-        .route("/metrics", get(async move || rendered(&handle)))
+        .route("/metrics", get(async move |State(state): State<Arc<ApiState>>| rendered(&handle, &state)))
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
         .route("/version", get(version))
@@ -32,8 +33,9 @@ pub fn metrics_router(handle: PrometheusHandle, state: Arc<ApiState>) -> Router 
 }
 
 /// The text format 0.0.4.
-fn rendered(handle: &PrometheusHandle) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
+fn rendered(handle: &PrometheusHandle, state: &ApiState) -> Response {
+    let text = handle.render() + &metrics::model_info(state.model.current().snapshot.version());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// Ready: PostgreSQL answers and is migrated, and the broker is connected where this process consumes. Redis may be away.
@@ -60,6 +62,6 @@ async fn ready(State(state): State<Arc<ApiState>>) -> Response {
 }
 
 async fn version(State(state): State<Arc<ApiState>>) -> Response {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "model_version": state.snapshot.version().to_string() }))
+    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "model_version": state.model.current().snapshot.version().to_string() }))
         .into_response()
 }

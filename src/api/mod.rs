@@ -39,7 +39,7 @@ pub use openapi::openapi;
 
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::domain::score::Snapshot;
+use crate::model::Model;
 
 /// The largest body taken.
 const BODY_LIMIT: usize = 1 << 20;
@@ -56,7 +56,7 @@ pub struct ApiState {
     /// Settings.
     pub config: Arc<Config>,
     /// The model.
-    pub snapshot: Arc<Snapshot>,
+    pub model: Arc<Model>,
     /// Whether the consumers of this process are connected; `None` for a process that consumes nothing.
     pub broker: Option<BrokerProbe>,
 }

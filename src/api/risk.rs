@@ -16,8 +16,6 @@ use super::params::{self, Params, PathText};
 use super::{ApiState, audit, guard, read_through};
 use crate::cache::Entity;
 use crate::domain::claim::Claim;
-use crate::domain::rules::Facts;
-use crate::domain::score::score;
 use crate::domain::types::Date;
 use crate::store::read::{self, Rescored};
 use crate::view::{RiskScoreView, ScoreView};
@@ -153,8 +151,7 @@ pub(super) async fn what_if(
 
 /// Scores a claim; `today` counts where the claim does not say when it was sent.
 fn score_claim(state: &ApiState, claim: &Claim, today: Date) -> ScoreView {
-    let facts = Facts::of(claim, today);
-    ScoreView::of(&score(claim, &facts, &state.snapshot, &state.config.levels))
+    ScoreView::of(&state.model.current().score(claim, today, &state.config.levels))
 }
 
 /// The claim in a body: the data alone, or a whole event, or `{"claim": ...}`. What names a claim is not needed where

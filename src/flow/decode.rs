@@ -8,10 +8,9 @@ use super::Context;
 use super::delivery::Delivery;
 use crate::config::Config;
 use crate::domain::outcome::judge;
-use crate::domain::rules::Facts;
-use crate::domain::score::score;
 use crate::domain::types::Instant;
 use crate::metrics::{self, Stage};
+use crate::model::InForce;
 use crate::store::apply::{Computed, Work};
 use crate::wire::{self, Event, Payload, Reason, Rejection};
 
@@ -20,11 +19,11 @@ pub type Decoded = Result<Work, Rejection>;
 
 /// Reads one delivery and computes what can be without the database. Should either panic on it, the event is refused
 /// like any other bad one: a panic must not take the batch, and later its neighbours' delivery counts, with it.
-pub(super) fn decode_and_compute(context: &Context, delivery: &Delivery) -> Decoded {
+pub(super) fn decode_and_compute(context: &Context, model: &InForce, delivery: &Delivery) -> Decoded {
     let guarded = AssertUnwindSafe(|| {
         let Received { event, published } = decode(&context.config, delivery)?;
         let started = std::time::Instant::now();
-        let computed = compute(context, &event);
+        let computed = compute(context, model, &event);
         metrics::stage(Stage::Score, started);
         Ok(Work { event, computed, published })
     });
@@ -79,11 +78,10 @@ fn published(delivery: &Delivery, event: &Event) -> Instant {
 }
 
 /// Scores claims and judges remittances.
-fn compute(context: &Context, event: &Event) -> Computed {
+fn compute(context: &Context, model: &InForce, event: &Event) -> Computed {
     match &event.payload {
         Payload::Claim(claim) => {
-            let facts = Facts::of(claim, event.time.date_naive());
-            let score = score(claim, &facts, &context.snapshot, &context.config.levels);
+            let score = model.score(claim, event.time.date_naive(), &context.config.levels);
             metrics::scored(score.level.as_str());
             Computed::Score(Box::new(score))
         }

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Publisher;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::domain::score::Snapshot;
 use crate::metrics::{self, Settled, Stage};
+use crate::model::Model;
 use crate::store::apply::{Applied, BatchResult, Work};
 use crate::wire::{EventType, Rejection};
 use decode::Decoded;
@@ -41,7 +41,7 @@ pub struct Context {
     /// Scores and receipts, on a channel of their own: no delivery waits for them.
     pub announcements: Arc<Publisher>,
     /// The model.
-    pub snapshot: Arc<Snapshot>,
+    pub model: Arc<Model>,
     /// Whether the consumers are connected, for readiness.
     pub connected: delivery::Connected,
 }
@@ -68,8 +68,10 @@ pub async fn run(context: Arc<Context>, queue: Queue, stop: CancellationToken) {
 pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], alive: &Alive) -> Vec<Verdict> {
     metrics::batch(deliveries.len());
     let started = Instant::now();
+    // One model for the whole batch, whatever is published meanwhile.
+    let model = context.model.current();
     let decoded: Vec<Decoded> =
-        deliveries.iter().map(|delivery| decode::decode_and_compute(context, delivery)).collect();
+        deliveries.iter().map(|delivery| decode::decode_and_compute(context, &model, delivery)).collect();
     metrics::stage(Stage::Decode, started);
 
     let (mut verdicts, work) = set_refused_apart(decoded);

@@ -236,8 +236,13 @@ async fn upsert_submissions<'a>(
         &column!(newest, |(_, row)| row.version.0),
         &column!(newest, |(_, row)| row.version.1) as _
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    // A label teaches of the claim as it was sent last: the learner has to look again.
+    let ids_written: Vec<i64> = answer.iter().map(|row| row.id).collect();
+    sqlx::query!("UPDATE claim_outcomes SET updated_at = now() WHERE submission_id = ANY($1)", &ids_written)
+        .execute(connection)
+        .await?;
     let written: BTreeMap<(i64, &str, &str), i64> = answer
         .iter()
         .map(|row| ((row.claim_id, row.frequency_code.as_str(), row.predecessor.as_str()), row.id))

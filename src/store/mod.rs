@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod reference;
 pub mod refs;
 mod remittances;
+pub mod snapshots;
 
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 
 use crate::config::Config;
-use crate::domain::score::Snapshot;
 use crate::error::CommandError;
 
 /// The migrations, embedded.
@@ -93,21 +93,4 @@ pub async fn migrate(pool: &PgPool) -> Result<(), CommandError> {
 /// PostgreSQL cannot be reached, or is not migrated.
 pub async fn installation(pool: &PgPool) -> Result<uuid::Uuid, sqlx::Error> {
     sqlx::query_scalar!("SELECT installation FROM cache_epoch").fetch_one(pool).await
-}
-
-/// Stores the model that scores from now on, once.
-///
-/// # Errors
-/// PostgreSQL cannot be reached.
-pub async fn publish_snapshot(pool: &PgPool, snapshot: &Snapshot) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO model_snapshots (model_version, trained_on, content) VALUES ($1, $2, $3::text::jsonb)
-         ON CONFLICT DO NOTHING",
-        snapshot.version(),
-        i64::try_from(snapshot.labels()).unwrap_or(i64::MAX),
-        snapshot.content()
-    )
-    .execute(pool)
-    .await?;
-    Ok(())
 }

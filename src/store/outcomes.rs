@@ -168,9 +168,15 @@ async fn write_outcomes(
 ) -> Result<(), Failure> {
     let labelled: BTreeSet<i64> = outcomes.iter().map(|(_, outcome)| outcome.submission_id).collect();
     let labelled: Vec<i64> = labelled.into_iter().collect();
-    sqlx::query!("DELETE FROM claim_outcomes WHERE claim_id = ANY($1) AND submission_id <> ALL($2)", claims, &labelled)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "WITH gone AS (
+             DELETE FROM claim_outcomes WHERE claim_id = ANY($1) AND submission_id <> ALL($2) RETURNING submission_id)
+         INSERT INTO label_removals (submission_id) SELECT submission_id FROM gone",
+        claims,
+        &labelled
+    )
+    .execute(&mut *connection)
+    .await?;
     let word = |outcome: Option<Outcome>| outcome.map(Outcome::as_str);
     let written = sqlx::query!(
         "INSERT INTO claim_outcomes AS o (claim_id, submission_id, initial_outcome, final_outcome, initial_remittance_id,

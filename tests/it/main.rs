@@ -4,6 +4,7 @@
 mod failures;
 mod flow;
 mod harness;
+mod learning;
 mod linking;
 mod queries;
 mod simulated;

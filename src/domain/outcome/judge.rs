@@ -40,6 +40,11 @@ impl LineVerdict {
             Self::NoDecision => "no_decision",
         }
     }
+
+    /// Reads the word back.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Denied, Self::Reduced, Self::Paid, Self::NoDecision].into_iter().find(|one| one.as_str() == text)
+    }
 }
 
 /// One line's share of the judgement; adjustments of the claim are spread over the lines by charge.

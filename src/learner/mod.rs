@@ -1,32 +1,58 @@
-//! The learner: keeps the counts of what each payer denies up to date with the remittances. One in the fleet is active.
+//! The learner: keeps the counts of what each payer denies, and the model, up to date with the remittances. One in the
+//! fleet is active.
 //!
 //! Which one is decided by an advisory lock that its database session holds: when the process or the connection dies, the
 //! lock goes with it and another process takes over.
 
+mod labels;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
+use self::labels::Labels;
 use crate::cache::Cache;
+use crate::config::Config;
 use crate::domain::types::Instant;
 use crate::error::Failure;
+use crate::model::Model;
 use crate::retry::Delays;
 use crate::store::patterns;
 
 /// Any number, the same in all processes: `claimris` in ASCII.
 const LOCK: i64 = 0x636c_6169_6d72_6973;
-/// How often new remittances are looked for.
+/// How often new remittances are looked for, at the most.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// What the learner works with.
+pub struct Means {
+    /// The truth.
+    pub pool: PgPool,
+    /// The cache.
+    pub cache: Arc<Cache>,
+    /// The model in force, for its reference tables.
+    pub model: Arc<Model>,
+    /// Settings.
+    pub config: Arc<Config>,
+}
+
+impl Means {
+    /// How often new remittances are looked for: at least as often as models are published.
+    fn period(&self) -> Duration {
+        PERIOD.min(self.config.model_publish)
+    }
+}
 /// Remittances committed late by a slow transaction may carry an earlier time: each look goes back this far.
 const OVERLAP: Duration = Duration::from_secs(30);
 
 /// Learns until told to stop.
-pub async fn run(pool: &PgPool, cache: &Cache, stop: &CancellationToken) {
+pub async fn run(means: &Means, stop: &CancellationToken) {
     let mut delays = Delays::reconnect();
     while !stop.is_cancelled() {
         // Never cancelled from here: a cancelled transaction would poison the pool. It looks at `stop` by itself.
-        if let Err(failure) = while_active(pool, cache, stop).await {
+        if let Err(failure) = while_active(means, stop).await {
             tracing::debug!(error = %failure, "the learner tries again");
         }
         tokio::select! {
@@ -37,18 +63,18 @@ pub async fn run(pool: &PgPool, cache: &Cache, stop: &CancellationToken) {
 }
 
 /// Takes the lock if it is free and learns for as long as the session that holds it lives.
-async fn while_active(pool: &PgPool, cache: &Cache, stop: &CancellationToken) -> Result<(), Failure> {
+async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Failure> {
     // A connection of its own, not one of the pool: closing it is what gives the lock back.
-    let mut holder = pool.acquire().await?.detach();
+    let mut holder = means.pool.acquire().await?.detach();
     let active =
         sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder).await?;
     let result = if active {
         tracing::info!("this process is the active learner");
-        learn(pool, cache, &mut holder, stop).await
+        learn(means, &mut holder, stop).await
     } else {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(means.period()) => {}
         }
         Ok(())
     };
@@ -56,13 +82,9 @@ async fn while_active(pool: &PgPool, cache: &Cache, stop: &CancellationToken) ->
     result
 }
 
-async fn learn(
-    pool: &PgPool,
-    cache: &Cache,
-    holder: &mut PgConnection,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
+async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToken) -> Result<(), Failure> {
     let mut since: Option<Instant> = None;
+    let mut labels = Labels::new();
     loop {
         // Through the session that holds the lock: when it is gone, so is the right to learn.
         let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut *holder).await?;
@@ -71,15 +93,16 @@ async fn learn(
             if stop.is_cancelled() {
                 return Ok(());
             }
-            if let Err(error) = count_anew(pool, cache, payer_id).await {
+            if let Err(error) = count_anew(&means.pool, &means.cache, payer_id).await {
                 // The others must not wait for this one.
                 tracing::warn!(payer_id, error = %Failure::from(error), "the denials of a payer were not counted");
             }
         }
         since = Some(now - OVERLAP);
+        labels.turn(means, holder).await?;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(means.period()) => {}
         }
     }
 }

@@ -1,0 +1,82 @@
+//! The learner on real servers: what the fleet learns is what the files teach, whoever learned it and in whatever order.
+
+use claimrisk::broker::Outgoing;
+use claimrisk::domain::score::Snapshot;
+use claimrisk::flow::split::message_of;
+use claimrisk::history::Gathering;
+use claimrisk::simulate::{Options, simulate};
+use claimrisk::wire::{Event, Payload, x12_event};
+use serde_json::Value;
+
+use crate::flow::quiet;
+use crate::harness::{Place, Worker, assert_success, eventually};
+
+const EAGER: &[(&str, &str)] = &[("CLAIMRISK_MODEL_PUBLISH_SECONDS", "1")];
+
+fn events(claims: u32) -> Vec<Event> {
+    let simulation = simulate(&Options { claims, seed: 77, ..Options::default() });
+    let sent = simulation.claims.into_iter();
+    let sent = sent.map(|one| x12_event(Payload::Claim(Box::new(one.claim)), Some(one.submitted)));
+    let paid = simulation.remittances.into_iter();
+    let paid = paid.map(|one| x12_event(Payload::Remittance(Box::new(one.remittance)), Some(one.time)));
+    sent.chain(paid).collect()
+}
+
+/// The version of the model in force at a worker.
+async fn model(worker: &Worker) -> String {
+    let (_, health) = worker.get("/api/v1/health/detailed").await;
+    health["model_version"].as_str().expect("a model").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() {
+    let place = Place::new().await;
+    let events = events(600);
+    let mut gathering = Gathering::default();
+    events.iter().cloned().for_each(|event| gathering.take(event));
+    let history = gathering.finish();
+    let expected = Snapshot::of(&history.learn());
+    assert!(expected.labels() > 400, "{}", expected.labels());
+
+    let first = place.worker(EAGER).await;
+    let second = place.worker(EAGER).await;
+    let messages: Vec<Outgoing> = events.iter().rev().map(message_of).collect();
+    let (half, rest) = messages.split_at(messages.len() / 2);
+    place.publish(half).await;
+    quiet(&place, &[&first, &second]).await;
+    // The one that learns is killed; the other goes on from what is stored.
+    let learns = |worker: &Worker| worker.log().contains("active learner");
+    eventually("somebody learns", async || learns(&first) || learns(&second), String::new).await;
+    let (learner, other) = if learns(&first) { (first, second) } else { (second, first) };
+    learner.kill();
+    place.publish(rest).await;
+    quiet(&place, &[&other]).await;
+    let version = expected.version().to_owned();
+    let shown = || format!("{version} was expected; {}", other.log());
+    eventually("the model of all labels", async || model(&other).await == version, shown).await;
+    assert!(learns(&other));
+
+    // The files alone give the same score as the fleet.
+    let folder = std::env::temp_dir().join(format!("claimrisk-it-learning-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    let line = |event: &Event| String::from_utf8(message_of(event).body.to_vec()).expect("text") + "\n";
+    std::fs::write(folder.join("history.ndjson"), events.iter().map(line).collect::<String>()).expect("written");
+    let claim = events.iter().find(|event| matches!(event.payload, Payload::Claim(_))).expect("a claim");
+    std::fs::write(folder.join("claim.ndjson"), line(claim)).expect("written");
+    let output = place
+        .command(&["score", "claim.ndjson", "--history", "history.ndjson", "--output", "json"])
+        .current_dir(&folder)
+        .output()
+        .expect("run");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    assert_success(&output);
+    let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let body: Value = serde_json::from_slice(&message_of(claim).body).expect("JSON");
+    let (status, what_if) = other.post("/api/v1/risk/what-if", &body.to_string()).await;
+    assert_eq!(status, 200, "{what_if}");
+    for field in ["overall_score", "log_odds_micro", "model_version", "input_hash"] {
+        assert_eq!(rows[0][field], what_if[field], "{field}");
+    }
+    assert_eq!(what_if["model_version"], version.as_str());
+    assert_eq!(other.terminate(), 0);
+}
