@@ -1,5 +1,5 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench clean setup prepare schemas
+.PHONY: demo test lint fmt bench bench-scores clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
@@ -31,6 +31,17 @@ fmt:
 bench: setup
 	cargo build --release --locked --bin claimrisk
 	./target/release/claimrisk bench
+
+## bench-scores: how near the scores come to the best possible in simulated worlds, on seeds that nothing was tuned on
+bench-scores: setup
+	cargo build --release --locked --bin claimrisk
+	@for scenario in base mis-specified; do for seed in 7 11 23; do \
+	    world=$$(mktemp -d) && echo "scenario $$scenario, seed $$seed" && \
+	    ./target/release/claimrisk simulate --claims 150000 --months 24 --seed $$seed --scenario $$scenario --format ndjson \
+	        --out $$world >/dev/null && \
+	    ./target/release/claimrisk backtest $$world --truth $$world/truth.csv --rounds 50 || exit 1; \
+	    rm -r $$world; \
+	done; done
 
 ## prepare: writes anew what is generated from the code: .sqlx, schemas, OpenAPI
 prepare: setup

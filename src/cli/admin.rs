@@ -7,10 +7,11 @@ use clap_complete::Shell;
 use serde::Serialize;
 
 use super::output::{print, print_json, say, table};
-use super::{Output, TopologyAction};
+use super::{ModelAction, Output, TopologyAction};
 use crate::config::{Config, Raw, SETTINGS, SecretUrl};
 use crate::error::CommandError;
-use crate::{broker, store, topology};
+use crate::store::snapshots;
+use crate::{broker, learner, store, topology};
 
 /// Prints completions for a shell.
 pub(super) fn completions(shell: Shell) -> Result<(), CommandError> {
@@ -48,6 +49,30 @@ pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError
         }
     }
     Config::from_raw(raw).map(drop)
+}
+
+/// Shows the newest model, or learns it anew and publishes it.
+pub(super) async fn model(config: &Config, action: ModelAction) -> Result<(), CommandError> {
+    let pool = store::pool(config)?;
+    let newest = snapshots::newest_version(&pool).await?;
+    match (action, newest) {
+        (ModelAction::Show, Some(version)) => print(&version),
+        (ModelAction::Show, None) => Err(CommandError::Failed("no model is stored: start a worker first".to_owned())),
+        (ModelAction::Rebuild, newest) => {
+            let tables = std::sync::Arc::new(store::reference::load_all(&pool).await?);
+            let mut connection = pool.acquire().await?.detach();
+            let snapshot = learner::rebuild(&mut connection, tables)
+                .await
+                .map_err(|failure| CommandError::Failed(format!("the stored labels could not be read: {failure}")))?;
+            if newest.as_deref() == Some(snapshot.version()) {
+                say(&format!("{} labels; the newest model is this one", snapshot.labels()));
+            } else {
+                snapshots::publish(&pool, &snapshot).await?;
+                say(&format!("{} labels; published, workers take it within seconds", snapshot.labels()));
+            }
+            print(snapshot.version())
+        }
+    }
 }
 
 /// Applies the migrations, or tells how many are pending.

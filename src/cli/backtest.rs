@@ -9,12 +9,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::output::{print, print_json, say};
 use super::publish::input;
 use super::read::Read;
+use super::reference::{self, Given};
 use super::{Output, Paths};
 use crate::backtest::{Replay, Row, replay};
 use crate::config::Config;
@@ -52,6 +54,9 @@ pub struct Arguments {
     /// The `truth.csv` of a simulation: shows how near the model is to the best possible.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// A reference table, for the rules that need one (`payer-rules=my-payers.csv`); may be given several times.
+    #[arg(long = "reference", value_name = "KIND=FILE", value_parser = reference::given)]
+    references: Vec<Given>,
     /// Measure claims submitted from this day on; without it, from the middle of the history on.
     #[arg(long, value_name = "YYYY-MM-DD")]
     from: Option<Date>,
@@ -75,7 +80,8 @@ const TELL_EVERY: usize = 50_000;
 /// Bad data: files that cannot be read, or no answered claim to measure on.
 pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandError> {
     let truth = arguments.truth.as_deref().map(read_truth).transpose()?;
-    let mut gathering = Gathering::default();
+    let tables = reference::read(&arguments.references)?;
+    let mut gathering = Gathering::with_tables(Arc::new(tables));
     let mut read = Read::default();
     let sources = input::sources(&arguments.paths.paths)?;
     read.all(&sources, config, &mut |event, _| {

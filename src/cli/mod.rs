@@ -89,6 +89,11 @@ enum Action {
         #[command(subcommand)]
         action: reference::Action,
     },
+    /// Look at the model that scores, or learn it anew from the stored labels.
+    Model {
+        #[command(subcommand)]
+        action: ModelAction,
+    },
     /// Play a history again in time order and measure how well each claim's score foretold its first answer.
     Backtest(backtest::Arguments),
     /// Look at the dead letters; nothing printed identifies a person.
@@ -118,6 +123,18 @@ enum Action {
         /// Shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum ModelAction {
+    /// Print the version of the newest stored model.
+    Show,
+    /// Fold all stored labels from the start, and publish the model if it is not the newest one already.
+    #[command(
+        after_help = "A model is a function of the stored labels: unless something was missed, the version is the \
+                            one that the learner publishes at the end of its next turn."
+    )]
+    Rebuild,
 }
 
 #[derive(Clone, Copy, Subcommand)]
@@ -208,6 +225,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Worker { roles } => app::run(config, &roles_or_all(&roles)).await,
         Action::Migrate { check } => admin::migrate(&config, check).await,
         Action::Topology { action } => admin::topology(&config, action).await,
+        Action::Model { action } => admin::model(&config, action).await,
         Action::Publish(arguments) => publish::run(&arguments, &config).await,
         Action::DeadLetters { action } => dead_letters::run(&action, &config).await,
         Action::Reference { action } => reference::run(&action, &config).await,

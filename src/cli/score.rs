@@ -17,6 +17,7 @@ use super::read::Read;
 use super::reference::{self, Given};
 use super::{Output, Paths};
 use crate::config::Config;
+use crate::domain::reference::ReferenceTables;
 use crate::domain::rules::Facts;
 use crate::domain::score::{Level, Snapshot, score};
 use crate::error::CommandError;
@@ -73,7 +74,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     let sources = input::sources(&arguments.paths.paths)?;
     let mut read = Read::default();
     let tables = Arc::new(reference::read(&arguments.references)?);
-    let history = gather(&arguments.history, config, &mut read)?;
+    let history = gather(&arguments.history, &tables, config, &mut read)?;
     let snapshot = history.as_ref().map_or_else(Snapshot::expert, |history| Snapshot::of(&history.learn()));
     let mut worklist = Worklist::new(arguments.limit);
     read.all(&sources, config, &mut |event, file| {
@@ -95,11 +96,16 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     read.verdict(claims)
 }
 
-fn gather(paths: &[PathBuf], config: &Config, read: &mut Read) -> Result<Option<History>, CommandError> {
+fn gather(
+    paths: &[PathBuf],
+    tables: &Arc<ReferenceTables>,
+    config: &Config,
+    read: &mut Read,
+) -> Result<Option<History>, CommandError> {
     if paths.is_empty() {
         return Ok(None);
     }
-    let mut gathering = Gathering::default();
+    let mut gathering = Gathering::with_tables(Arc::clone(tables));
     read.all(&input::sources(paths)?, config, &mut |event, _| {
         gathering.take(event);
         true

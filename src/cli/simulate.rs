@@ -33,6 +33,18 @@ enum Format {
     Ndjson,
 }
 
+/// What kind of world is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Hidden rules of every kind.
+    #[default]
+    Base,
+    /// Further mechanisms that no factor of the scorecard describes.
+    MisSpecified,
+    /// Denials that depend on nothing: nothing can be learned.
+    Noise,
+}
+
 /// What to simulate, and where to.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -55,6 +67,9 @@ pub struct Arguments {
     /// Months over which claims are sent.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=24))]
     months: u32,
+    /// What kind of world is simulated.
+    #[arg(long, value_enum, default_value_t)]
+    scenario: Scenario,
     /// How the report is printed.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -114,6 +129,11 @@ fn options(arguments: &Arguments) -> Options {
         seed: arguments.seed,
         start: arguments.start,
         months: arguments.months,
+        scenario: match arguments.scenario {
+            Scenario::Base => simulate::Scenario::Base,
+            Scenario::MisSpecified => simulate::Scenario::MisSpecified,
+            Scenario::Noise => simulate::Scenario::Noise,
+        },
         ..Options::default()
     }
 }

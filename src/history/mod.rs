@@ -9,12 +9,14 @@ mod linking;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use self::linking::{candidate, remittance_key};
 use crate::domain::claim::{Claim, Responsibility};
 use crate::domain::link::{Candidate, RemittanceKey};
 use crate::domain::model::{Answered, Features, Label, Learner, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 use crate::domain::outcome::{Adjudicated, LineVerdict, Outcome, Submission, fold, judge};
+use crate::domain::reference::ReferenceTables;
 use crate::domain::remittance::Remittance;
 use crate::domain::rules::Facts;
 use crate::domain::score::factors;
@@ -176,9 +178,15 @@ pub struct Gathering {
     remitted: HashMap<RemittanceIdentity, usize>,
     /// Submissions get numbers that are their own over all claims.
     submissions: i64,
+    tables: Arc<ReferenceTables>,
 }
 
 impl Gathering {
+    /// Gathers claims as rules with these reference tables see them.
+    pub fn with_tables(tables: Arc<ReferenceTables>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+
     /// Takes an event; acknowledgements decide nothing.
     pub fn take(&mut self, event: Event) {
         if !self.seen.insert((event.source, event.id.clone())) {
@@ -220,7 +228,8 @@ impl Gathering {
             submitted_at: claim.submitted_at,
             version_time: version.0,
         };
-        let sent = sent(claim, key, version, submission);
+        let facts = Facts::of(claim, version.0.date_naive()).with_tables(Arc::clone(&self.tables));
+        let sent = sent(claim, &facts, key, version, submission);
         match same {
             Some(old) => *old = sent,
             None => {
@@ -283,8 +292,7 @@ impl Gathering {
     }
 }
 
-fn sent(claim: &Claim, key: SubmissionKey, version: Version, submission: Submission) -> Sent {
-    let facts = Facts::of(claim, version.0.date_naive());
+fn sent(claim: &Claim, facts: &Facts, key: SubmissionKey, version: Version, submission: Submission) -> Sent {
     let billing = claim.billing_provider.npi.as_deref().or(claim.practice_key());
     Sent {
         submission,
@@ -296,7 +304,7 @@ fn sent(claim: &Claim, key: SubmissionKey, version: Version, submission: Submiss
             provider: practice(billing),
             charge: claim.total_charge,
             version,
-            features: factors(claim, &facts),
+            features: factors(claim, facts),
             answer: None,
         },
     }

@@ -23,6 +23,17 @@ const OVERLAP: chrono::Duration = chrono::Duration::seconds(120);
 /// The ledger is read anew from the start this often, whatever was seen to change.
 const READ_ANEW: Duration = Duration::from_secs(24 * 3600);
 
+/// Folds all labels of a database from the start and returns the model they teach: what the learner publishes, unless it
+/// has missed something.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn rebuild(connection: &mut PgConnection, tables: Arc<ReferenceTables>) -> Result<Snapshot, Failure> {
+    let mut labels = Labels { tables, ..Labels::new() };
+    labels.read(connection).await?;
+    Ok(Snapshot::of(&labels.ledger.replay()))
+}
+
 /// The learner's memory.
 pub(super) struct Labels {
     ledger: Ledger,

@@ -6,6 +6,8 @@
 
 mod labels;
 
+pub use labels::rebuild;
+
 use std::sync::Arc;
 use std::time::Duration;
 

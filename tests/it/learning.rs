@@ -56,6 +56,10 @@ async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() 
     eventually("the model of all labels", async || model(&other).await == version, shown).await;
     assert!(learns(&other));
 
+    let rebuilt = place.run(&["model", "rebuild"]);
+    assert_success(&rebuilt);
+    assert_eq!(String::from_utf8_lossy(&rebuilt.stdout).trim(), version);
+
     // The files alone give the same score as the fleet.
     let folder = std::env::temp_dir().join(format!("claimrisk-it-learning-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("folder");
