@@ -13,16 +13,17 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::Output;
 use super::output::{print, print_json, say};
 use super::publish::input;
 use super::read::Read;
 use super::reference::{self, Given};
-use super::{Output, Paths};
 use crate::backtest::{Replay, Row, replay};
 use crate::config::Config;
 use crate::domain::types::Date;
 use crate::error::CommandError;
-use crate::history::Gathering;
+use crate::history::{Gathering, History};
+use crate::store;
 
 const EXAMPLES: &str = "\
 Claims are scored in the order in which they were sent, each with the model of that day; a remittance
@@ -34,6 +35,7 @@ Examples:
   claimrisk backtest world/ --truth world/truth.csv
   claimrisk backtest last-two-years/ --scores scores.csv --report report.html
   claimrisk backtest events.ndjson --from 2026-01-01 --output json
+  claimrisk backtest --from-database --scores scores.csv
 
 Beside the model stand simpler methods on the same claims: the base rate, the payer's rate, a fixed
 weighted sum of rule points and rates, and a naive sum of log-odds. What a simulated history shows
@@ -43,8 +45,12 @@ holds for simulated payers; your own history is the judge.";
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    #[command(flatten)]
-    paths: Paths,
+    /// 837 and 835 files, NDJSON event files, or folders of them; `-` is standard input.
+    #[arg(value_name = "EVENTS", required_unless_present = "from_database")]
+    paths: Vec<PathBuf>,
+    /// Play the stored claims and remittances of the database instead of files.
+    #[arg(long, conflicts_with_all = ["paths", "references"])]
+    from_database: bool,
     /// Write each claim's score to this file (CSV), in the order of submission.
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
@@ -80,18 +86,7 @@ const TELL_EVERY: usize = 50_000;
 /// Bad data: files that cannot be read, or no answered claim to measure on.
 pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandError> {
     let truth = arguments.truth.as_deref().map(read_truth).transpose()?;
-    let tables = reference::read(&arguments.references)?;
-    let mut gathering = Gathering::with_tables(Arc::new(tables));
-    let mut read = Read::default();
-    let sources = input::sources(&arguments.paths.paths)?;
-    read.all(&sources, config, &mut |event, _| {
-        gathering.take(event);
-        true
-    })?;
-    let history = gathering.finish();
-    let (claims, remittances, linked) = (history.claims, history.remittances, history.linked);
-    say(&format!("{claims} claims, {remittances} remitted claims, {linked} of them linked"));
-    read.verdict(claims)?;
+    let history = if arguments.from_database { of_database(config)? } else { of_files(arguments, config)? };
     let replay = replay(&history, &config.levels, |done| {
         if done % TELL_EVERY == 0 {
             say(&format!("{done} claims scored"));
@@ -126,6 +121,33 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
         Output::Json => print_json(&measured),
         Output::Table => print(&measured.table()),
     }
+}
+
+fn of_files(arguments: &Arguments, config: &Config) -> Result<History, CommandError> {
+    let tables = reference::read(&arguments.references)?;
+    let mut gathering = Gathering::with_tables(Arc::new(tables));
+    let mut read = Read::default();
+    let sources = input::sources(&arguments.paths)?;
+    read.all(&sources, config, &mut |event, _| {
+        gathering.take(event);
+        true
+    })?;
+    let history = gathering.finish();
+    let (claims, remittances, linked) = (history.claims, history.remittances, history.linked);
+    say(&format!("{claims} claims, {remittances} remitted claims, {linked} of them linked"));
+    read.verdict(claims)?;
+    Ok(history)
+}
+
+fn of_database(config: &Config) -> Result<History, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let history = runtime.block_on(async {
+        let pool = store::pool(config)?;
+        let tables = Arc::new(store::reference::load_all(&pool).await?);
+        Ok::<_, CommandError>(store::labels::history(&pool, &tables).await?)
+    })?;
+    say(&format!("{} submissions stored, {} of them answered", history.claims, history.linked));
+    Ok(history)
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> CommandError {

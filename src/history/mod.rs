@@ -85,7 +85,36 @@ pub struct History {
     pub linked: usize,
 }
 
+impl Told {
+    /// A submission of a claim, as the facts around it make it.
+    pub fn of(claim: &Claim, facts: &Facts, version: Version, answer: Option<Answer>) -> Self {
+        let billing = claim.billing_provider.npi.as_deref().or(claim.practice_key());
+        Self {
+            key: submission_key(claim),
+            payer: claim.payer.key(),
+            provider: practice(billing),
+            charge: claim.total_charge,
+            version,
+            features: factors(claim, facts),
+            answer,
+        }
+    }
+}
+
 impl History {
+    /// A history of submissions whose answers are known already.
+    pub fn of_submissions(submissions: Vec<Told>) -> Self {
+        let linked = submissions.iter().filter(|told| told.answer.is_some()).count();
+        let mut history =
+            Self { claims: submissions.len(), remittances: linked, linked, submissions, ..Self::default() };
+        history.sort();
+        history
+    }
+
+    fn sort(&mut self) {
+        self.submissions.sort_by(|one, other| (&one.version, &one.key).cmp(&(&other.version, &other.key)));
+    }
+
     /// What the claim's payer did with lines of the claim's procedures, by procedure; none that was never decided.
     pub fn of(&self, claim: &Claim) -> Vec<(String, Count)> {
         let payer = claim.payer.key();
@@ -229,7 +258,7 @@ impl Gathering {
             version_time: version.0,
         };
         let facts = Facts::of(claim, version.0.date_naive()).with_tables(Arc::clone(&self.tables));
-        let sent = sent(claim, &facts, key, version, submission);
+        let sent = sent(claim, &facts, version, submission);
         match same {
             Some(old) => *old = sent,
             None => {
@@ -287,26 +316,17 @@ impl Gathering {
         }
         history.submissions =
             self.claims.into_iter().flat_map(|known| known.submissions).map(|sent| sent.told).collect();
-        history.submissions.sort_by(|one, other| (&one.version, &one.key).cmp(&(&other.version, &other.key)));
+        history.sort();
         history
     }
 }
 
-fn sent(claim: &Claim, facts: &Facts, key: SubmissionKey, version: Version, submission: Submission) -> Sent {
-    let billing = claim.billing_provider.npi.as_deref().or(claim.practice_key());
+fn sent(claim: &Claim, facts: &Facts, version: Version, submission: Submission) -> Sent {
     Sent {
         submission,
         lines: claim.lines.iter().map(LineOfClaim::of).collect(),
         day: facts.as_of.unwrap_or_else(|| version.0.date_naive()),
-        told: Told {
-            key,
-            payer: claim.payer.key(),
-            provider: practice(billing),
-            charge: claim.total_charge,
-            version,
-            features: factors(claim, facts),
-            answer: None,
-        },
+        told: Told::of(claim, facts, version, None),
     }
 }
 

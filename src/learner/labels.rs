@@ -14,7 +14,8 @@ use crate::domain::model::Ledger;
 use crate::domain::reference::ReferenceTables;
 use crate::domain::score::Snapshot;
 use crate::error::Failure;
-use crate::store::snapshots::{self, Cursor};
+use crate::store::labels::{self, Cursor};
+use crate::store::snapshots;
 
 /// Labels read at a time.
 const PAGE: i64 = 1000;
@@ -85,13 +86,13 @@ impl Labels {
         let mut count = 0;
         // First what is gone: a label that came back since is among the changed ones.
         if let Some(since) = cursor.at() {
-            for submission in snapshots::removed(connection, since).await? {
+            for submission in labels::removed(connection, since).await? {
                 self.ledger.remove(submission);
                 count += 1;
             }
         }
         loop {
-            let page = snapshots::changed(connection, &mut cursor, PAGE, &self.tables).await?;
+            let page = labels::changed(connection, &mut cursor, PAGE, &self.tables).await?;
             if page.is_empty() {
                 break;
             }

@@ -60,11 +60,22 @@ async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() 
     assert_success(&rebuilt);
     assert_eq!(String::from_utf8_lossy(&rebuilt.stdout).trim(), version);
 
-    // The files alone give the same score as the fleet.
+    // The stored ledger, played again, scores as the files do.
     let folder = std::env::temp_dir().join(format!("claimrisk-it-learning-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("folder");
     let line = |event: &Event| String::from_utf8(message_of(event).body.to_vec()).expect("text") + "\n";
     std::fs::write(folder.join("history.ndjson"), events.iter().map(line).collect::<String>()).expect("written");
+    let scores = |name: &str, from: &str| {
+        let arguments = ["backtest", from, "--scores", name, "--matured-days", "0", "--rounds", "1"];
+        let output = place.command(&arguments).current_dir(&folder).output().expect("run");
+        assert_success(&output);
+        std::fs::read_to_string(folder.join(name)).expect("scores")
+    };
+    let of_files = scores("files.csv", "history.ndjson");
+    assert!(of_files.lines().count() > 500, "{of_files}");
+    assert_eq!(of_files, scores("database.csv", "--from-database"));
+
+    // The files alone give the same score as the fleet.
     let claim = events.iter().find(|event| matches!(event.payload, Payload::Claim(_))).expect("a claim");
     std::fs::write(folder.join("claim.ndjson"), line(claim)).expect("written");
     let output = place
