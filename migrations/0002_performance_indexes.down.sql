@@ -14,6 +14,7 @@ DROP INDEX ix_remittances_control_number_key;
 DROP INDEX ix_claims_member;
 DROP INDEX ix_claims_payer_claim_control_number;
 DROP INDEX ix_claims_control_number_key;
+DROP INDEX ix_claims_open;
 DROP INDEX ix_claims_worklist;
 DROP INDEX ix_claim_episodes_status;
 DROP INDEX ix_remittances_adjudication;

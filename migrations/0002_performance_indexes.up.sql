@@ -28,6 +28,8 @@ CREATE INDEX ix_claim_episodes_status ON claim_episodes (status, id DESC);
 -- The worklist: open claims by what is expected to be lost.
 CREATE INDEX ix_claims_worklist ON claims (expected_loss DESC, id)
     WHERE status IN ('submitted', 'accepted', 'rejected');
+-- Scoring open claims again, page by page.
+CREATE INDEX ix_claims_open ON claims (id) WHERE status IN ('submitted', 'accepted', 'rejected');
 -- Linking: the rungs below the exact control number, from either side.
 CREATE INDEX ix_claims_control_number_key ON claims (practice_id, control_number_key);
 CREATE INDEX ix_claims_payer_claim_control_number ON claims (practice_id, payer_claim_control_number)

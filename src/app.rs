@@ -232,8 +232,9 @@ fn start_consumers(
     if roles.contains(&Role::Learner) {
         let (pool, cache, stop) = (parts.pool.clone(), Arc::clone(&parts.cache), stop.clone());
         let (model, config) = (Arc::clone(&parts.model), Arc::clone(&parts.config));
+        let announcements = Arc::clone(announcements);
         serving.spawn(async move {
-            learner::run(&learner::Means { pool, cache, model, config }, &stop).await;
+            learner::run(&learner::Means { pool, cache, model, announcements, config }, &stop).await;
             "the learner"
         });
     }

@@ -7,7 +7,7 @@
 pub mod batch;
 pub mod decode;
 pub mod delivery;
-mod outbound;
+pub(crate) mod outbound;
 mod persist;
 pub mod settle;
 pub mod split;

@@ -16,6 +16,7 @@ use crate::metrics::{self, Settled};
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
 use crate::store::read;
 use crate::topology;
+use crate::view::ScoreView;
 use crate::wire::{Event, EventType};
 
 /// How long announcements may hold a batch up.
@@ -152,6 +153,25 @@ fn scored(event: &Event, claim_id: i64, score: &crate::domain::score::Score) -> 
         "modelVersion": score.model_version.to_string(),
     });
     let id = announcement_id(event, "scored");
+    outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
+}
+
+/// What is announced when another model moves a claim to another level.
+pub(crate) fn rescored(claim_id: i64, score: &ScoreView, previous_tenths: u16, previous_level: &str) -> Outgoing {
+    let level = &score.risk_level;
+    let reasons: Vec<&str> = score.reasons().map(|reason| reason.code.as_str()).collect();
+    let data = json!({
+        "claimId": claim_id,
+        "overallScore": score.overall_score,
+        "riskLevel": level,
+        "previousScore": f64::from(previous_tenths) / 10.0,
+        "previousLevel": previous_level,
+        "blocking": score.blocking,
+        "reasons": reasons,
+        "modelVersion": score.model_version,
+    });
+    let name = format!("rescored {claim_id} {}", score.model_version);
+    let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
     outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
 }
 

@@ -5,6 +5,7 @@
 //! lock goes with it and another process takes over.
 
 mod labels;
+mod rescore;
 
 pub use labels::rebuild;
 
@@ -15,6 +16,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use self::labels::Labels;
+use crate::broker::Publisher;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::domain::types::Instant;
@@ -36,6 +38,8 @@ pub struct Means {
     pub cache: Arc<Cache>,
     /// The model in force, for its reference tables.
     pub model: Arc<Model>,
+    /// Where changes of level are announced.
+    pub announcements: Arc<Publisher>,
     /// Settings.
     pub config: Arc<Config>,
 }
@@ -86,7 +90,7 @@ async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Fai
 
 async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToken) -> Result<(), Failure> {
     let mut since: Option<Instant> = None;
-    let mut labels = Labels::new();
+    let (mut labels, mut rescored) = (Labels::new(), rescore::Progress::default());
     loop {
         // Through the session that holds the lock: when it is gone, so is the right to learn.
         let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut *holder).await?;
@@ -102,6 +106,7 @@ async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToke
         }
         since = Some(now - OVERLAP);
         labels.turn(means, holder).await?;
+        rescored.turn(means).await?;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(means.period()) => {}

@@ -28,6 +28,18 @@ async fn model(worker: &Worker) -> String {
     health["model_version"].as_str().expect("a model").to_owned()
 }
 
+/// Open claims are scored again with the learned model, and each claim shows its newest score.
+async fn open_claims_follow(place: &Place, worker: &Worker) {
+    let moved = "SELECT count(*) FROM claims c WHERE c.status IN ('submitted', 'accepted', 'rejected') AND EXISTS (
+        SELECT FROM risk_scores r WHERE r.claim_id = c.id AND r.model_version LIKE 'learned-%')";
+    let done = || worker.log().matches("open claims were scored").count() >= 2;
+    eventually("open claims are scored again", async || done(), || worker.log()).await;
+    assert!(place.count(moved).await > 5, "{} moved", place.count(moved).await);
+    let apart = "SELECT count(*) FROM claims c CROSS JOIN LATERAL (SELECT * FROM risk_scores r WHERE r.claim_id = c.id
+        ORDER BY r.id DESC LIMIT 1) n WHERE (n.overall_score, n.risk_level) IS DISTINCT FROM (c.overall_score, c.risk_level)";
+    assert_eq!(place.count(apart).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() {
     let place = Place::new().await;
@@ -59,6 +71,8 @@ async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() 
     let rebuilt = place.run(&["model", "rebuild"]);
     assert_success(&rebuilt);
     assert_eq!(String::from_utf8_lossy(&rebuilt.stdout).trim(), version);
+
+    open_claims_follow(&place, &other).await;
 
     // The stored ledger, played again, scores as the files do.
     let folder = std::env::temp_dir().join(format!("claimrisk-it-learning-{}", std::process::id()));

@@ -19,6 +19,50 @@ pub struct Submitted {
     version_id: String,
 }
 
+/// A claim that the payer has not decided yet.
+pub struct OpenClaim {
+    /// The claim.
+    pub claim_id: i64,
+    /// Its current score, in tenths.
+    pub overall_tenths: u16,
+    /// Its current level.
+    pub risk_level: String,
+    /// Its newest submission.
+    pub submitted: Submitted,
+}
+
+/// Reads open claims with their newest submissions, in the order of their ids, from behind `after` on.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn open_claims(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<OpenClaim>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT c.id AS claim_id, (c.overall_score * 10)::bigint AS "tenths!", c.risk_level, s.id, s.version_time,
+               s.version_id, s.body AS "body: Json<Box<serde_json::value::RawValue>>"
+           FROM claims c CROSS JOIN LATERAL (SELECT s.id, s.version_time, s.version_id, s.body FROM claim_submissions s
+               WHERE s.claim_id = c.id ORDER BY s.version_time DESC, s.version_id DESC LIMIT 1) AS s
+           WHERE c.status IN ('submitted', 'accepted', 'rejected') AND c.id > $1 ORDER BY c.id LIMIT $2"#,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| OpenClaim {
+            claim_id: row.claim_id,
+            overall_tenths: u16::try_from(row.tenths).unwrap_or(0),
+            risk_level: row.risk_level,
+            submitted: Submitted {
+                id: row.id,
+                body: row.body.0.get().as_bytes().to_vec(),
+                version_time: row.version_time,
+                version_id: row.version_id,
+            },
+        })
+        .collect())
+}
+
 /// What came of storing a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rescored {

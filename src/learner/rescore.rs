@@ -1,0 +1,93 @@
+//! Scores open claims again when another model or other tables are in force: a part of them in each turn, so that live
+//! traffic comes first.
+//!
+//! Must never: touch a claim that the payer has decided, or store a score that tells nothing new.
+
+use std::time::{Duration, Instant};
+
+use super::Means;
+use crate::broker::Outgoing;
+use crate::error::Failure;
+use crate::flow::outbound::rescored;
+use crate::store::read::{self, OpenClaim, Rescored};
+use crate::view::ScoreView;
+use crate::wire;
+
+/// Claims looked at together.
+const PAGE: i64 = 200;
+/// How long one turn may take.
+const TURN: Duration = Duration::from_secs(2);
+/// A score that moves by fewer tenths of a point, on the same level, stays as it is.
+const MOVED_TENTHS: u16 = 10;
+
+/// How far the claims were scored again.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Versions of model and tables that the pass is for.
+    version: String,
+    /// The last claim that was looked at; none when the pass is over.
+    after: Option<i64>,
+    looked: u64,
+    moved: u64,
+}
+
+impl Progress {
+    /// Goes on with the pass, or begins one when what is in force has changed.
+    pub(super) async fn turn(&mut self, means: &Means) -> Result<(), Failure> {
+        let in_force = means.model.current();
+        let version = format!("{} {:?}", in_force.snapshot.version(), in_force.tables.version());
+        if self.version != version {
+            // The first model seen is the one that claims were scored with when this process began to learn, or will
+            // be found unmoved.
+            *self = Self { version, after: Some(0), ..Self::default() };
+        }
+        let started = Instant::now();
+        while let Some(after) = self.after.filter(|_| started.elapsed() < TURN) {
+            let page = read::open_claims(&means.pool, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                tracing::info!(
+                    looked = self.looked,
+                    moved = self.moved,
+                    "open claims were scored with the model in force"
+                );
+                self.after = None;
+                break;
+            };
+            self.after = Some(last.claim_id);
+            self.looked += u64::try_from(page.len()).unwrap_or(0);
+            self.page(means, &page).await?;
+        }
+        Ok(())
+    }
+
+    async fn page(&mut self, means: &Means, page: &[OpenClaim]) -> Result<(), Failure> {
+        let in_force = means.model.current();
+        let (mut ids, mut messages) = (Vec::new(), Vec::<Outgoing>::new());
+        for open in page {
+            // What is stored was read before, when its event came.
+            let Ok(claim) = wire::read_claim(&open.submitted.body) else { continue };
+            let day = open.submitted.version_time.date_naive();
+            let view = ScoreView::of(&in_force.score(&claim, day, &means.config.levels));
+            let same_level = view.risk_level == open.risk_level;
+            if same_level && view.overall_tenths().abs_diff(open.overall_tenths) < MOVED_TENTHS {
+                continue;
+            }
+            if read::store_score(&means.pool, open.claim_id, &open.submitted, &view).await? == Rescored::Stored {
+                ids.push(open.claim_id);
+                if !same_level {
+                    messages.push(rescored(open.claim_id, &view, open.overall_tenths, &open.risk_level));
+                }
+            }
+        }
+        self.moved += u64::try_from(ids.len()).unwrap_or(0);
+        if !ids.is_empty() {
+            let entries = read::cache_entries(&means.pool, &ids, &ids, &[], &[]).await?;
+            means.cache.put_many(entries).await;
+        }
+        let lost = means.announcements.publish(&messages).await.iter().filter(|answer| answer.is_err()).count();
+        if lost > 0 {
+            tracing::warn!(lost, "changes of level were not announced");
+        }
+        Ok(())
+    }
+}
