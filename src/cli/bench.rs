@@ -3,6 +3,7 @@
 //! Always on private servers that wait for the disk as in production. Speed decides no exit code: what a machine can do is
 //! not an error. Must never: touch a server it did not start, or print anything of a claim.
 
+mod model;
 mod pipeline;
 mod reader;
 
@@ -111,21 +112,29 @@ async fn measure(arguments: &Arguments, config: Config) -> Result<Vec<Figure>, C
     say("reading X12 and scoring, on one core");
     let (shared, rounds) = (Arc::clone(&material), arguments.rounds);
     let alone = tokio::task::spawn_blocking(move || reader::measure(&shared, rounds)).await.map_err(blocking)?;
+    say("learning, and scoring claims of six lines with what was learned, on one core");
+    let shared = Arc::clone(&material);
+    let learned = tokio::task::spawn_blocking(move || model::measure(&shared, rounds)).await.map_err(blocking)?;
     let memory = reader::memory(&material, folder.path()).await?;
 
     let servers = Servers::start(options).await?;
     let sizes = pipeline::Sizes { batch: BATCH, fewer: FEWER, rounds };
     let flow = pipeline::measure(&material, sizes, &config, &servers, folder.path()).await;
     servers.stop().await;
-    Ok(figures(&alone, memory, &flow?))
+    Ok(figures(&alone, &learned, memory, &flow?))
 }
 
-fn figures(alone: &reader::Figures, memory: Option<u64>, flow: &pipeline::Figures) -> Vec<Figure> {
+fn figures(
+    alone: &reader::Figures,
+    learned: &model::Figures,
+    memory: Option<u64>,
+    flow: &pipeline::Figures,
+) -> Vec<Figure> {
     let mib = |kib: Option<u64>| kib.map(|kib| kib as f64 / 1024.0);
     let ratio = |over: Option<f64>, under: Option<f64>| Some(over? / under?).filter(|ratio| ratio.is_finite());
     let figure = |name, what, value, unit, target| Figure { name, what, value, unit, target };
     let (raw, batches, ones) = (median(&flow.raw), median(&flow.batches), median(&flow.ones));
-    vec![
+    let mut all = vec![
         figure(
             "x12_read",
             "X12 837 into claims, one core",
@@ -135,6 +144,9 @@ fn figures(alone: &reader::Figures, memory: Option<u64>, flow: &pipeline::Figure
         ),
         figure("x12_memory", "Peak memory, reading a 100 MB file", mib(memory), "MiB", Some(Target::Below(64.0))),
         figure("score", "Scoring, one core", median(&alone.score_micros), "us/claim", Some(Target::Below(50.0))),
+    ];
+    all.extend(learning(learned));
+    all.extend([
         figure("broker_raw", "RabbitMQ alone: take and acknowledge", raw, "claims/s", None),
         figure("pipeline", "One worker, batches of 500", batches, "claims/s", None),
         figure("pipeline_ones", "One worker, batches of 1", ones, "claims/s", None),
@@ -147,6 +159,26 @@ fn figures(alone: &reader::Figures, memory: Option<u64>, flow: &pipeline::Figure
         ),
         figure("broker_ratio", "One worker over RabbitMQ alone", ratio(batches, raw), "x", None),
         figure("worker_memory", "Peak memory of the worker", mib(flow.peak_kib), "MiB", Some(Target::Below(200.0))),
+    ]);
+    all
+}
+
+/// What learning takes, and scoring with what was learned.
+fn learning(learned: &model::Figures) -> [Figure; 4] {
+    let figure = |name, what, value, unit, target| Figure { name, what, value, unit, target: Some(target) };
+    let (mean, p99) = (median(&learned.mean_micros), median(&learned.p99_micros));
+    let inexact = (learned.summed > 0).then_some(learned.inexact as f64);
+    [
+        figure(
+            "learn",
+            "Folding labels into a model, one core",
+            median(&learned.labels_per_second),
+            "labels/s",
+            Target::AtLeast(100_000.0),
+        ),
+        figure("score_six_mean", "Scoring six lines, learned model: mean", mean, "us/claim", Target::Below(15.0)),
+        figure("score_six_p99", "The same, 99 of 100 within", p99, "us/claim", Target::Below(50.0)),
+        figure("score_inexact", "Scores whose parts do not sum exactly", inexact, "scores", Target::Below(1.0)),
     ]
 }
 
@@ -206,13 +238,14 @@ mod tests {
         let alone = reader::Figures { megabytes_per_second: vec![250.0], score_micros: vec![51.0] };
         let flow =
             pipeline::Figures { raw: vec![8000.0], batches: vec![4000.0], ones: vec![500.0], peak_kib: Some(102_400) };
-        let figures = figures(&alone, Some(20_480), &flow);
+        let learned = model::Figures { labels_per_second: vec![2e5], ..model::Figures::default() };
+        let figures = figures(&alone, &learned, Some(20_480), &flow);
         let value = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap().value;
         assert_eq!(value("batch_ratio"), Some(8.0));
         assert_eq!(value("broker_ratio"), Some(0.5));
         assert_eq!(value("x12_memory"), Some(20.0));
         let shown = shown(&figures);
-        assert_eq!(shown.matches("reached").count(), 4, "{shown}");
+        assert_eq!(shown.matches("reached").count(), 5, "{shown}");
         assert_eq!(shown.matches("missed").count(), 1, "{shown}");
     }
 
@@ -220,7 +253,7 @@ mod tests {
     fn a_ratio_to_nothing_is_not_told() {
         let alone = reader::Figures { megabytes_per_second: vec![], score_micros: vec![] };
         let flow = pipeline::Figures { raw: vec![], batches: vec![10.0], ones: vec![0.0], peak_kib: None };
-        let figures = figures(&alone, None, &flow);
+        let figures = figures(&alone, &model::Figures::default(), None, &flow);
         assert!(figures.iter().filter(|figure| figure.name.ends_with("ratio")).all(|figure| figure.value.is_none()));
     }
 }

@@ -1,0 +1,85 @@
+//! What learning and scoring with a learned model take, on one core.
+//!
+//! Must never: measure the making of its own material, or a model that has learned nothing.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::reader::Material;
+use crate::domain::claim::Claim;
+use crate::domain::model::Ledger;
+use crate::domain::rules::Facts;
+use crate::domain::score::{Levels, Snapshot, score};
+use crate::history::Gathering;
+use crate::wire::{Payload, x12_event};
+
+/// Service lines of the claims that are scored one by one.
+const LINES: usize = 6;
+
+/// One value per round.
+#[derive(Default)]
+pub(super) struct Figures {
+    /// Labels folded per second.
+    pub(super) labels_per_second: Vec<f64>,
+    /// Microseconds to score a claim of six lines: the mean ...
+    pub(super) mean_micros: Vec<f64>,
+    /// ... and what 99 of 100 stay within.
+    pub(super) p99_micros: Vec<f64>,
+    /// Scores whose parts do not sum to them exactly, in all rounds.
+    pub(super) inexact: u64,
+    /// Scores that were summed up.
+    pub(super) summed: u64,
+}
+
+/// Learns and scores in this thread.
+pub(super) fn measure(material: &Material, rounds: u32) -> Figures {
+    let ledger = ledger(material);
+    let mut figures = Figures::default();
+    for _ in 0..rounds {
+        let started = Instant::now();
+        let learner = black_box(&ledger).replay();
+        figures.labels_per_second.push(learner.labels() as f64 / started.elapsed().as_secs_f64());
+        score_all(material, &Snapshot::of(&learner), &mut figures);
+    }
+    figures
+}
+
+fn ledger(material: &Material) -> Ledger {
+    let mut gathering = Gathering::default();
+    for sent in &material.simulation.claims {
+        gathering.take(x12_event(Payload::Claim(Box::new(sent.claim.clone())), Some(sent.submitted)));
+    }
+    for answer in &material.simulation.remittances {
+        gathering.take(x12_event(Payload::Remittance(Box::new(answer.remittance.clone())), Some(answer.time)));
+    }
+    let mut ledger = Ledger::default();
+    for (place, told) in gathering.finish().submissions.into_iter().enumerate() {
+        if let Some(answer) = told.answer {
+            ledger.put(i64::try_from(place).unwrap_or(i64::MAX), answer.order, &told.features, answer.label);
+        }
+    }
+    ledger
+}
+
+/// The claim with its lines repeated until there are six.
+fn of_six_lines(claim: &Claim) -> Claim {
+    let lines = claim.lines.iter().cycle().take(LINES).cloned().collect();
+    Claim { lines, ..claim.clone() }
+}
+
+fn score_all(material: &Material, snapshot: &Snapshot, figures: &mut Figures) {
+    let (facts, levels) = (Facts::default(), Levels::default());
+    let mut micros = Vec::with_capacity(material.simulation.claims.len());
+    for sent in &material.simulation.claims {
+        let claim = of_six_lines(&sent.claim);
+        let started = Instant::now();
+        let scored = black_box(score(black_box(&claim), &facts, snapshot, &levels));
+        micros.push(started.elapsed().as_secs_f64() * 1e6);
+        let sum: i64 = scored.contributions.iter().map(|part| part.micro_log_odds).sum();
+        figures.inexact += u64::from(sum != scored.logit_micro);
+        figures.summed += 1;
+    }
+    micros.sort_by(f64::total_cmp);
+    figures.mean_micros.push(micros.iter().sum::<f64>() / micros.len().max(1) as f64);
+    figures.p99_micros.extend(micros.get(micros.len().saturating_sub(1) * 99 / 100));
+}
