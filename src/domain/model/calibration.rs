@@ -32,8 +32,10 @@ const SOME: (usize, usize) = (2000, 200);
 const FEW: (usize, usize) = (500, 50);
 /// How strongly parameters are held to those that change nothing: as this many observations of middling scores.
 const RIDGE: f64 = 4.0;
-/// Steps of Newton's method; it doubles the number of right digits with each.
-const STEPS: usize = 10;
+/// Steps of Newton's method at the most; it doubles the number of right digits with each.
+const STEPS: usize = 12;
+/// A step that moves no parameter by more is the last: parameters are kept in millionths.
+const SETTLED: f64 = 1e-8;
 
 /// A score before calibration in log-odds, and whether the claim was denied.
 pub(super) type Observation = (f64, bool);
@@ -198,6 +200,9 @@ fn newton<const N: usize>(
         }
         let step = solve(curvature, gradient)?;
         at = std::array::from_fn(|i| at[i] + step[i]);
+        if step.iter().all(|moved| moved.abs() < SETTLED) {
+            break;
+        }
     }
     at.iter().all(|value| value.is_finite()).then_some(at)
 }
