@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Each figure is the median of so many measurements.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
+    /// Only what needs no server: reading X12, learning, scoring.
+    #[arg(long)]
+    no_servers: bool,
     /// `table` or `json`.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -116,24 +119,26 @@ async fn measure(arguments: &Arguments, config: Config) -> Result<Vec<Figure>, C
     let shared = Arc::clone(&material);
     let learned = tokio::task::spawn_blocking(move || model::measure(&shared, rounds)).await.map_err(blocking)?;
     let memory = reader::memory(&material, folder.path()).await?;
+    if arguments.no_servers {
+        return Ok(figures(&alone, &learned, memory));
+    }
 
     let servers = Servers::start(options).await?;
     let sizes = pipeline::Sizes { batch: BATCH, fewer: FEWER, rounds };
     let flow = pipeline::measure(&material, sizes, &config, &servers, folder.path()).await;
     servers.stop().await;
-    Ok(figures(&alone, &learned, memory, &flow?))
+    let mut all = figures(&alone, &learned, memory);
+    all.extend(through_servers(&flow?));
+    Ok(all)
 }
 
-fn figures(
-    alone: &reader::Figures,
-    learned: &model::Figures,
-    memory: Option<u64>,
-    flow: &pipeline::Figures,
-) -> Vec<Figure> {
-    let mib = |kib: Option<u64>| kib.map(|kib| kib as f64 / 1024.0);
-    let ratio = |over: Option<f64>, under: Option<f64>| Some(over? / under?).filter(|ratio| ratio.is_finite());
+fn mib(kib: Option<u64>) -> Option<f64> {
+    kib.map(|kib| kib as f64 / 1024.0)
+}
+
+/// What needs no server.
+fn figures(alone: &reader::Figures, learned: &model::Figures, memory: Option<u64>) -> Vec<Figure> {
     let figure = |name, what, value, unit, target| Figure { name, what, value, unit, target };
-    let (raw, batches, ones) = (median(&flow.raw), median(&flow.batches), median(&flow.ones));
     let mut all = vec![
         figure(
             "x12_read",
@@ -146,7 +151,15 @@ fn figures(
         figure("score", "Scoring, one core", median(&alone.score_micros), "us/claim", Some(Target::Below(50.0))),
     ];
     all.extend(learning(learned));
-    all.extend([
+    all
+}
+
+/// What goes through RabbitMQ, PostgreSQL and Redis.
+fn through_servers(flow: &pipeline::Figures) -> [Figure; 6] {
+    let ratio = |over: Option<f64>, under: Option<f64>| Some(over? / under?).filter(|ratio| ratio.is_finite());
+    let figure = |name, what, value, unit, target| Figure { name, what, value, unit, target };
+    let (raw, batches, ones) = (median(&flow.raw), median(&flow.batches), median(&flow.ones));
+    [
         figure("broker_raw", "RabbitMQ alone: take and acknowledge", raw, "claims/s", None),
         figure("pipeline", "One worker, batches of 500", batches, "claims/s", None),
         figure("pipeline_ones", "One worker, batches of 1", ones, "claims/s", None),
@@ -159,8 +172,7 @@ fn figures(
         ),
         figure("broker_ratio", "One worker over RabbitMQ alone", ratio(batches, raw), "x", None),
         figure("worker_memory", "Peak memory of the worker", mib(flow.peak_kib), "MiB", Some(Target::Below(200.0))),
-    ]);
-    all
+    ]
 }
 
 /// What learning takes, and scoring with what was learned.
@@ -239,7 +251,8 @@ mod tests {
         let flow =
             pipeline::Figures { raw: vec![8000.0], batches: vec![4000.0], ones: vec![500.0], peak_kib: Some(102_400) };
         let learned = model::Figures { labels_per_second: vec![2e5], ..model::Figures::default() };
-        let figures = figures(&alone, &learned, Some(20_480), &flow);
+        let mut figures = figures(&alone, &learned, Some(20_480));
+        figures.extend(through_servers(&flow));
         let value = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap().value;
         assert_eq!(value("batch_ratio"), Some(8.0));
         assert_eq!(value("broker_ratio"), Some(0.5));
@@ -251,9 +264,12 @@ mod tests {
 
     #[test]
     fn a_ratio_to_nothing_is_not_told() {
-        let alone = reader::Figures { megabytes_per_second: vec![], score_micros: vec![] };
         let flow = pipeline::Figures { raw: vec![], batches: vec![10.0], ones: vec![0.0], peak_kib: None };
-        let figures = figures(&alone, &model::Figures::default(), None, &flow);
-        assert!(figures.iter().filter(|figure| figure.name.ends_with("ratio")).all(|figure| figure.value.is_none()));
+        assert!(
+            through_servers(&flow)
+                .iter()
+                .filter(|figure| figure.name.ends_with("ratio"))
+                .all(|figure| figure.value.is_none())
+        );
     }
 }
