@@ -42,7 +42,7 @@ impl Baseline {
         let of = |kind: Kind| {
             features.claim().iter().find(|feature| feature.kind == kind).map(|feature| features.key(feature))
         };
-        let payer = rate(of(Kind::Payer).and_then(|key| snapshot.cell(key)), base);
+        let payer = rate(of(Kind::Payer).and_then(|key| snapshot.cell(&key)), base);
         match self {
             Self::BaseRate => base,
             Self::PayerRate => payer,
@@ -66,17 +66,17 @@ fn rule_of(key: &str) -> Option<&'static Rule> {
 
 /// Half of each broken rule's own probability, and three tenths each of the payer's rate and of its worst procedure's.
 fn fixed(features: &Features, snapshot: &Snapshot, payer: f64) -> f64 {
-    let rules = features.claim().iter().filter_map(|feature| rule_of(features.key(feature)));
+    let rules = features.claim().iter().filter_map(|feature| rule_of(&features.key(feature)));
     let points: f64 = rules.map(|rule| f64::from(rule.prior_permille) / 1000.0 * 0.5).sum();
     let procedures = features.lines().flatten().filter(|feature| feature.kind == Kind::PayerProcedure);
-    let worst = procedures.map(|feature| rate(snapshot.cell(features.key(feature)), payer)).fold(0.0, f64::max);
+    let worst = procedures.map(|feature| rate(snapshot.cell(&features.key(feature)), payer)).fold(0.0, f64::max);
     (points + 0.3 * payer + 0.3 * worst).clamp(0.001, 0.999)
 }
 
 fn naive(features: &Features, snapshot: &Snapshot, base: f64) -> f64 {
     let logit = |p: f64| libm::log(p / (1.0 - p));
     let beyond = |feature: &crate::domain::model::Feature| {
-        logit(rate(snapshot.cell(features.key(feature)), base).clamp(1e-4, 1.0 - 1e-4)) - logit(base)
+        logit(rate(snapshot.cell(&features.key(feature)), base).clamp(1e-4, 1.0 - 1e-4)) - logit(base)
     };
     let of_claim: f64 = features.claim().iter().map(beyond).sum();
     let of_lines = features.lines().map(|line| line.iter().map(beyond).sum::<f64>()).reduce(f64::max);

@@ -25,11 +25,11 @@ pub enum Calibration {
 }
 
 /// From so many labels and denials on, a line with bends is tried.
-const MANY: (usize, usize) = (5000, 500);
+const MANY: (u32, u32) = (5000, 500);
 /// From so many on, beta calibration is tried.
-const SOME: (usize, usize) = (2000, 200);
+const SOME: (u32, u32) = (2000, 200);
 /// From so many on, a slope and an intercept; below, nothing.
-const FEW: (usize, usize) = (500, 50);
+const FEW: (u32, u32) = (500, 50);
 /// How strongly parameters are held to those that change nothing: as this many observations of middling scores.
 const RIDGE: f64 = 4.0;
 /// Steps of Newton's method at the most; it doubles the number of right digits with each.
@@ -37,8 +37,16 @@ const STEPS: usize = 12;
 /// A step that moves no parameter by more is the last: parameters are kept in millionths.
 const SETTLED: f64 = 1e-8;
 
-/// A score before calibration in log-odds, and whether the claim was denied.
-pub(super) type Observation = (f64, bool);
+/// Claims of one score.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    /// The score before calibration, in log-odds.
+    pub(super) log_odds: f64,
+    /// How many claims.
+    pub(super) all: f64,
+    /// How many of them were denied.
+    pub(super) denied: f64,
+}
 
 /// `ln p` and `ln(1 - p)` of log-odds, without loss at the ends.
 fn logs(log_odds: f64) -> (f64, f64) {
@@ -107,25 +115,22 @@ impl Calibration {
         }
     }
 
-    /// The mean log-loss on observations.
-    #[expect(clippy::cast_precision_loss, reason = "counts of claims are far below 2^53")]
-    fn loss(&self, observations: &[Observation]) -> f64 {
-        let sum: f64 = observations
-            .iter()
-            .map(|(score, denied)| {
-                let (p, q) = logs(self.apply(*score));
-                if *denied { -p } else { -q }
-            })
-            .sum();
-        sum / observations.len().max(1) as f64
+    /// The log-loss on observations, summed over their claims.
+    fn loss(&self, observations: &[Observed]) -> f64 {
+        let of = |one: &Observed| {
+            let (p, q) = logs(self.apply(one.log_odds));
+            -(one.denied * p + (one.all - one.denied) * q)
+        };
+        observations.iter().map(of).sum()
     }
 
-    /// Fits anew on observations, the oldest first, and returns what is best for the newest fifth of them: this
-    /// calibration, none, or one fitted without that fifth. The fitted one is then fitted on all.
-    pub(super) fn refit(self, observations: &[Observation]) -> Self {
-        let (older, newest) = observations.split_at(observations.len() - observations.len() / 5);
-        let denied = observations.iter().filter(|(_, denied)| *denied).count();
-        let enough = |wanted: (usize, usize)| observations.len() >= wanted.0 && denied >= wanted.1;
+    /// Fits anew and returns what is best for the newest observations: this calibration, none, or one fitted on the older
+    /// ones. The fitted one is then fitted on all.
+    pub(super) fn refit(self, older: &[Observed], newest: &[Observed]) -> Self {
+        let together: Vec<Observed> = older.iter().chain(newest).copied().collect();
+        let all: f64 = together.iter().map(|one| one.all).sum();
+        let denied: f64 = together.iter().map(|one| one.denied).sum();
+        let enough = |wanted: (u32, u32)| all >= f64::from(wanted.0) && denied >= f64::from(wanted.1);
         let mut best = (self, None::<Fit>, self.loss(newest));
         let mut offer = |calibration: Self, fit: Option<Fit>| {
             let loss = calibration.loss(newest);
@@ -140,19 +145,19 @@ impl Calibration {
             }
         }
         let (kept, fit, _) = best;
-        fit.and_then(|fit| fit(observations)).unwrap_or(kept)
+        fit.and_then(|fit| fit(&together)).unwrap_or(kept)
     }
 }
 
 /// Fits one form of calibration.
-type Fit = fn(&[Observation]) -> Option<Calibration>;
+type Fit = fn(&[Observed]) -> Option<Calibration>;
 
-fn platt(observations: &[Observation]) -> Option<Calibration> {
+fn platt(observations: &[Observed]) -> Option<Calibration> {
     let [slope, intercept] = newton(observations, |score| [score, 1.0], [1.0, 0.0])?;
     (slope >= 0.0).then(|| Calibration::Beta([slope, slope, intercept].map(micro)))
 }
 
-fn beta(observations: &[Observation]) -> Option<Calibration> {
+fn beta(observations: &[Observed]) -> Option<Calibration> {
     let logs = |score| {
         let (p, q) = logs(score);
         [p, -q, 1.0]
@@ -162,7 +167,7 @@ fn beta(observations: &[Observation]) -> Option<Calibration> {
         .map(|parameters| Calibration::Beta(parameters.map(micro)))
 }
 
-fn bent(observations: &[Observation]) -> Option<Calibration> {
+fn bent(observations: &[Observed]) -> Option<Calibration> {
     const COUNT: usize = SLOPES + 1;
     let row = |score: f64| {
         let parts = parts(score);
@@ -177,7 +182,7 @@ fn bent(observations: &[Observation]) -> Option<Calibration> {
 
 /// Logistic regression with a ridge towards `home`, by Newton's method.
 fn newton<const N: usize>(
-    observations: &[Observation],
+    observations: &[Observed],
     row: impl Fn(f64) -> [f64; N],
     home: [f64; N],
 ) -> Option<[f64; N]> {
@@ -186,11 +191,11 @@ fn newton<const N: usize>(
         let mut gradient: [f64; N] = std::array::from_fn(|i| RIDGE * (home[i] - at[i]));
         let mut curvature: [[f64; N]; N] =
             std::array::from_fn(|i| std::array::from_fn(|j| if i == j { RIDGE } else { 0.0 }));
-        for (score, denied) in observations {
-            let x = row(*score);
+        for one in observations {
+            let x = row(one.log_odds);
             let z: f64 = x.iter().zip(&at).map(|(one, other)| one * other).sum();
             let p = 1.0 / (1.0 + libm::exp(-z));
-            let (residual, weight) = (f64::from(u8::from(*denied)) - p, p * (1.0 - p));
+            let (residual, weight) = (one.denied - one.all * p, one.all * p * (1.0 - p));
             for (i, curve) in curvature.iter_mut().enumerate().filter(|(i, _)| x[*i] != 0.0) {
                 gradient[i] += x[i] * residual;
                 for (cell, other) in curve.iter_mut().zip(&x) {
@@ -235,7 +240,7 @@ mod tests {
     use super::*;
 
     /// Scores spread evenly, denied as often as `rate` of the score says; without chance.
-    fn sample(count: u32, rate: fn(f64) -> f64) -> Vec<Observation> {
+    fn sample(count: u32, rate: fn(f64) -> f64) -> Vec<Observed> {
         let mut debt = 0.0;
         (0..count)
             .map(|i| {
@@ -243,14 +248,20 @@ mod tests {
                 debt += 1.0 / (1.0 + libm::exp(-rate(score)));
                 let denied = debt >= 1.0;
                 debt -= f64::from(u8::from(denied));
-                (score, denied)
+                Observed { log_odds: score, all: 1.0, denied: f64::from(u8::from(denied)) }
             })
             .collect()
     }
 
+    /// A fit from nothing; the newest fifth judges.
+    fn fit(observations: &[Observed]) -> Calibration {
+        let (older, newest) = observations.split_at(observations.len() - observations.len() / 5);
+        Calibration::default().refit(older, newest)
+    }
+
     #[test]
     fn scores_that_are_too_bold_are_drawn_back() {
-        let fitted = Calibration::default().refit(&sample(5000, |score| score * 0.5 - 0.3));
+        let fitted = fit(&sample(5000, |score| score * 0.5 - 0.3));
         for score in [-4.0, -2.0, 0.0, 1.0] {
             assert!((fitted.apply(score) - (score * 0.5 - 0.3)).abs() < 0.15, "{score}: {}", fitted.apply(score));
         }
@@ -259,8 +270,8 @@ mod tests {
 
     #[test]
     fn few_labels_change_nothing_and_more_fit_a_line_first() {
-        assert_eq!(Calibration::default().refit(&sample(400, |score| score * 0.5)), Calibration::default());
-        let some = Calibration::default().refit(&sample(1000, |score| score * 0.5));
+        assert_eq!(fit(&sample(400, |score| score * 0.5)), Calibration::default());
+        let some = fit(&sample(1000, |score| score * 0.5));
         let Calibration::Beta([a, b, _]) = some else { panic!("{some:?}") };
         assert!(a == b && (400_000..600_000).contains(&a), "{a} {b}");
     }
@@ -269,7 +280,7 @@ mod tests {
     fn what_does_not_help_the_newest_is_not_taken() {
         let mut observations = sample(4000, |score| score * 0.3);
         observations.extend(sample(1000, |score| score));
-        assert_eq!(Calibration::default().refit(&observations), Calibration::default());
+        assert_eq!(fit(&observations), Calibration::default());
     }
 
     #[test]
@@ -282,7 +293,7 @@ mod tests {
     #[test]
     fn a_floor_below_which_no_rate_falls_is_found_and_the_order_of_scores_kept() {
         let floor = |score: f64| score.max(-3.0);
-        let fitted = Calibration::default().refit(&sample(20_000, floor));
+        let fitted = fit(&sample(20_000, floor));
         assert!(matches!(fitted, Calibration::Bent(..)), "{fitted:?}");
         for score in [-4.3, -3.5, -2.0, 0.0, 1.0] {
             assert!((fitted.apply(score) - floor(score)).abs() < 0.25, "{score}: {}", fitted.apply(score));
@@ -295,7 +306,7 @@ mod tests {
 
     #[test]
     fn parameters_are_read_back() {
-        let bent = Calibration::default().refit(&sample(20_000, |score| score.max(-3.0)));
+        let bent = fit(&sample(20_000, |score| score.max(-3.0)));
         for calibration in [Calibration::None, Calibration::Beta([1, 2, 3]), bent] {
             assert_eq!(Calibration::of_parameters(&calibration.parameters()), Some(calibration));
         }

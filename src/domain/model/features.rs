@@ -1,27 +1,39 @@
-//! The factors of a claim: the keys of the cells that bear on it, of the whole claim and of each line.
+//! The factors of a claim: the names of the cells that bear on it, of the whole claim and of each line.
 //!
-//! Keys are exact texts, never hashes: a collision would explain one payer's habits by another's. Must never: put
-//! patient data into a key; a diagnosis goes in as its category of three characters, beside a payer or a procedure.
+//! Names are exact words, never hashes: a collision would explain one payer's habits by another's. Must never: put
+//! patient data into a name; a diagnosis goes in as its category of three characters, beside a payer or a procedure.
 
 use std::fmt::Write as _;
 
-use super::Kind;
+use super::{Kind, WORDS};
 use crate::domain::claim::{Claim, ServiceLine};
 use crate::domain::rules::{Facts, PayerClass};
+use crate::domain::types::Cents;
 
-/// One factor: the kind and the place of its key in the text.
+/// One factor: its kind, and the words that name it by their places among the claim's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
     /// What kind of factor.
     pub kind: Kind,
-    start: u32,
-    end: u32,
+    words: [u32; WORDS],
 }
 
-/// All factors of a claim. The keys lie in one text, so that making them costs few allocations.
+/// In the place of a word that a name does not have.
+const ABSENT: u32 = u32::MAX;
+
+impl Feature {
+    /// The places of its words.
+    pub(super) fn words(&self) -> [Option<usize>; WORDS] {
+        self.words.map(|word| (word != ABSENT).then_some(word as usize))
+    }
+}
+
+/// All factors of a claim. The words of their names lie in one text, so that making them costs few allocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     text: String,
+    /// Where in `text` each word ends; the next begins there.
+    ends: Vec<u32>,
     all: Vec<Feature>,
     /// Where in `all` each line begins; what is before the first concerns the whole claim.
     lines: Vec<usize>,
@@ -30,20 +42,23 @@ pub struct Features {
 /// A text that stands for nothing told.
 const NONE: &str = "-";
 
+/// A word of a claim, by its place.
+type Word = u32;
+
 impl Features {
     /// The factors of a claim that breaks these rules (their codes, each once).
     pub fn of<'a>(claim: &Claim, facts: &Facts, rules: impl Iterator<Item = &'a str>) -> Self {
         let mut features = Self {
-            text: String::with_capacity(512 + claim.lines.len() * 320),
-            all: Vec::with_capacity(24 + claim.lines.len() * 11),
+            text: String::with_capacity(160 + claim.lines.len() * 48),
+            ends: Vec::with_capacity(24 + claim.lines.len() * 8),
+            all: Vec::with_capacity(24 + claim.lines.len() * 14),
             lines: Vec::with_capacity(claim.lines.len()),
         };
-        features.of_claim(claim, facts, rules);
-        let payer = claim.payer.key();
-        let person = person(claim);
+        let common = Common::of(claim, &mut features);
+        features.of_claim(claim, facts, &common, rules);
         for line in &claim.lines {
             features.lines.push(features.all.len());
-            features.of_line(claim, &payer, person, line);
+            features.of_line(claim, &common, line);
         }
         features
     }
@@ -65,98 +80,170 @@ impl Features {
         self.lines.len()
     }
 
-    /// The key of a factor, such as `payer_procedure/60054|99213`.
-    pub fn key(&self, feature: &Feature) -> &str {
-        self.text.get(feature.start as usize..feature.end as usize).unwrap_or_default()
+    /// The words of all names, in their order.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).map(|place| self.word_at(place))
     }
 
-    fn put(&mut self, kind: Kind, parts: &[&str]) {
-        let start = self.text.len();
-        self.text.push_str(kind.word());
-        for (place, part) in parts.iter().enumerate() {
-            self.text.push(if place == 0 { '/' } else { '|' });
-            self.text.push_str(part);
+    fn word_at(&self, place: usize) -> &str {
+        let end = |place: usize| self.ends.get(place).map_or(0, |end| *end as usize);
+        let from = place.checked_sub(1).map_or(0, end);
+        self.text.get(from..end(place)).unwrap_or_default()
+    }
+
+    /// The words that name a factor; empty ones where there are fewer.
+    pub fn names(&self, feature: &Feature) -> [&str; WORDS] {
+        feature.words().map(|word| word.map_or("", |place| self.word_at(place)))
+    }
+
+    /// The name of a factor written out, such as `payer_procedure/60054|99213`.
+    pub fn key(&self, feature: &Feature) -> String {
+        feature.kind.key(feature.words().into_iter().flatten().map(|place| self.word_at(place)))
+    }
+
+    /// Adds a word. What separates words is written otherwise, so that a name written out has one reading only.
+    fn word(&mut self, word: &str) -> Word {
+        if word.bytes().any(|byte| byte == b'|' || byte == b'\\' || byte < b' ') {
+            for character in word.chars() {
+                match character {
+                    '|' | '\\' | '\0'..' ' => self.text.extend(character.escape_unicode().skip(1)),
+                    other => self.text.push(other),
+                }
+            }
+        } else {
+            self.text.push_str(if word.is_empty() { NONE } else { word });
         }
-        self.end(kind, start);
+        self.end()
     }
 
-    fn end(&mut self, kind: Kind, start: usize) {
-        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        self.all.push(Feature { kind, start: place(start), end: place(self.text.len()) });
+    /// Ends a word whose text was just written.
+    fn end(&mut self) -> Word {
+        // No claim has a text of 4 GB.
+        let place = |at: usize| u32::try_from(at).unwrap_or(ABSENT);
+        self.ends.push(place(self.text.len()));
+        place(self.ends.len() - 1)
     }
 
-    fn of_claim<'a>(&mut self, claim: &Claim, facts: &Facts, rules: impl Iterator<Item = &'a str>) {
-        let payer = claim.payer.key();
-        self.put(Kind::Bias, &[]);
-        self.put(Kind::PayerClass, &[PayerClass::of(claim).as_str()]);
+    fn put<const N: usize>(&mut self, kind: Kind, named: [Word; N]) {
+        let mut words = [ABSENT; WORDS];
+        for (slot, word) in words.iter_mut().zip(named) {
+            *slot = word;
+        }
+        self.all.push(Feature { kind, words });
+    }
+
+    fn of_claim<'a>(&mut self, claim: &Claim, facts: &Facts, common: &Common, rules: impl Iterator<Item = &'a str>) {
+        let payer = common.payer;
+        self.put(Kind::Bias, []);
+        let class = self.word(PayerClass::of(claim).as_str());
+        self.put(Kind::PayerClass, [class]);
         for rule in rules {
-            self.put(Kind::Rule, &[rule]);
-            self.put(Kind::RulePayer, &[rule, &payer]);
+            let rule = self.word(rule);
+            self.put(Kind::Rule, [rule]);
+            self.put(Kind::RulePayer, [rule, payer]);
         }
-        self.put(Kind::Payer, &[&payer]);
-        self.put(Kind::ClaimType, &[claim.claim_type.as_str(), claim.responsibility.code()]);
-        self.put(Kind::Frequency, &[told(Some(&claim.frequency_code))]);
-        self.put(Kind::LineCount, &[line_count(claim.lines.len())]);
+        self.put(Kind::Payer, [payer]);
+        let (claim_type, place) = (self.word(claim.claim_type.as_str()), self.word(claim.responsibility.code()));
+        self.put(Kind::ClaimType, [claim_type, place]);
+        let frequency = self.word(told(Some(&claim.frequency_code)));
+        self.put(Kind::Frequency, [frequency]);
+        let lines = self.word(line_count(claim.lines.len()));
+        self.put(Kind::LineCount, [lines]);
         if let Some(days) = lag(claim, facts) {
-            self.put(Kind::Lag, &[lag_class(days)]);
+            let class = self.word(lag_class(days));
+            self.put(Kind::Lag, [class]);
             // Months, up to a year and a bit: a payer's limit lies somewhere among them.
             let months = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13+"];
             let month = usize::try_from(days / 30).unwrap_or(0).min(months.len() - 1);
-            self.put(Kind::PayerLag, &[&payer, months.get(month).copied().unwrap_or(NONE)]);
+            let month = self.word(months.get(month).copied().unwrap_or(NONE));
+            self.put(Kind::PayerLag, [payer, month]);
         }
-        self.put(Kind::Told, &[claim.claim_type.as_str(), &told_of_claim(claim)]);
+        let fields = self.letters(&told_of_claim(claim));
+        self.put(Kind::Told, [claim_type, fields]);
         let billing = claim.billing_provider.npi.as_ref().or(claim.billing_provider.tax_id.as_ref());
-        let billing = billing.map(String::as_str).or(claim.practice_key()).unwrap_or(NONE);
-        self.put(Kind::Provider, &[billing]);
-        self.put(Kind::PayerProvider, &[&payer, billing]);
-        if let Some(person) = person(claim) {
-            self.put(Kind::Rendering, &[person]);
-            self.put(Kind::PayerRendering, &[&payer, person]);
+        let billing = self.word(billing.map(String::as_str).or(claim.practice_key()).unwrap_or(NONE));
+        self.put(Kind::Provider, [billing]);
+        self.put(Kind::PayerProvider, [payer, billing]);
+        if let Some(person) = common.person {
+            self.put(Kind::Rendering, [person]);
+            self.put(Kind::PayerRendering, [payer, person]);
         }
     }
 
-    fn of_line(&mut self, claim: &Claim, payer: &str, person: Option<&str>, line: &ServiceLine) {
+    fn of_line(&mut self, claim: &Claim, common: &Common, line: &ServiceLine) {
         let code = told(line.procedure_code.as_ref().or(line.revenue_code.as_ref()));
-        let family = code.get(..3).unwrap_or(code);
         let pointer = line.diagnosis_pointers.first().map_or(0, |place| usize::from(place.saturating_sub(1)));
         let diagnosis = claim.diagnosis_codes.get(pointer).or(claim.diagnosis_codes.first());
         let diagnosis = told(diagnosis);
-        let section = section(code);
-        let category = diagnosis.get(..3).unwrap_or(diagnosis);
-        let authorized = claim.prior_authorization_number.as_ref().is_some_and(|one| !one.expose().trim().is_empty());
-        self.put(Kind::Family, &[family]);
-        self.put(Kind::Procedure, &[code]);
-        self.put(Kind::Diagnosis, &[diagnosis.get(..1).unwrap_or(diagnosis)]);
-        self.put(Kind::PayerFamily, &[payer, family]);
-        self.put(Kind::PayerProcedure, &[payer, code]);
-        let with = if authorized { "with" } else { "without" };
-        self.put(Kind::PayerProcedureAuthorization, &[payer, code, with]);
+        let payer = common.payer;
+        let family = self.word(code.get(..3).unwrap_or(code));
+        let section = self.word(section(code));
+        let code = self.word(code);
+        let chapter = self.word(diagnosis.get(..1).unwrap_or(diagnosis));
+        let category = self.word(diagnosis.get(..3).unwrap_or(diagnosis));
+        self.put(Kind::Family, [family]);
+        self.put(Kind::Procedure, [code]);
+        self.put(Kind::Diagnosis, [chapter]);
+        self.put(Kind::PayerFamily, [payer, family]);
+        self.put(Kind::PayerProcedure, [payer, code]);
+        self.put(Kind::PayerProcedureAuthorization, [payer, code, common.authorized]);
         if !line.modifiers.is_empty() {
-            self.modifiers(payer, code, &line.modifiers);
+            let mut sorted: Vec<&str> = line.modifiers.iter().map(String::as_str).collect();
+            sorted.sort_unstable();
+            let modifiers = self.word(&sorted.join("+"));
+            self.put(Kind::PayerProcedureModifiers, [payer, code, modifiers]);
         }
-        self.put(Kind::PayerDiagnosis, &[payer, category]);
-        self.put(Kind::PayerDiagnosisSection, &[payer, category, section]);
-        let fields = told_of_line(claim, line);
-        self.put(Kind::FamilyTold, &[family, &fields]);
-        self.put(Kind::PayerFamilyTold, &[payer, family, &fields]);
-        self.put(Kind::DiagnosisProcedure, &[category, code]);
-        if let Some(person) = person {
-            self.put(Kind::RenderingProcedure, &[person, code]);
+        self.put(Kind::PayerDiagnosis, [payer, category]);
+        self.put(Kind::PayerDiagnosisSection, [payer, category, section]);
+        let fields = self.letters(&told_of_line(claim, line));
+        self.put(Kind::FamilyTold, [family, fields]);
+        self.put(Kind::PayerFamilyTold, [payer, family, fields]);
+        self.put(Kind::DiagnosisProcedure, [category, code]);
+        if let Some(person) = common.person {
+            self.put(Kind::RenderingProcedure, [person, code]);
         }
-        let start = self.text.len();
-        // Half octaves of dollars: a payer that reviews large charges draws its limit somewhere.
-        let cents = line.charge.get().max(1).unsigned_abs();
-        let octaves = 2 * cents.ilog2() + u32::from(cents * 5 >= 7 << cents.ilog2());
-        let word = Kind::PayerFamilyCharge.word();
-        if write!(self.text, "{word}/{payer}|{family}|{octaves}").is_ok() {
-            self.end(Kind::PayerFamilyCharge, start);
-        }
+        let size = self.size(line.charge);
+        self.put(Kind::PayerFamilyCharge, [payer, family, size]);
     }
 
-    fn modifiers(&mut self, payer: &str, code: &str, modifiers: &[String]) {
-        let mut sorted: Vec<&str> = modifiers.iter().map(String::as_str).collect();
-        sorted.sort_unstable();
-        self.put(Kind::PayerProcedureModifiers, &[payer, code, &sorted.join("+")]);
+    /// Half octaves of dollars: a payer that reviews large charges draws its limit somewhere.
+    fn size(&mut self, charge: Cents) -> Word {
+        let cents = charge.get().max(1).unsigned_abs();
+        let octaves = 2 * cents.ilog2() + u32::from(cents * 5 >= 7 << cents.ilog2());
+        if write!(self.text, "{octaves}").is_err() {
+            // Never: writing to a text cannot fail.
+            self.text.push_str(NONE);
+        }
+        self.end()
+    }
+
+    /// A letter for each field that is there: what a payer may ask for, whether a rule knows of it or not.
+    fn letters(&mut self, fields: &[(char, bool)]) -> Word {
+        let before = self.text.len();
+        self.text.extend(fields.iter().filter(|(_, there)| *there).map(|(letter, _)| letter));
+        if self.text.len() == before {
+            self.text.push_str(NONE);
+        }
+        self.end()
+    }
+}
+
+/// Words that the lines of a claim share.
+struct Common {
+    payer: Word,
+    person: Option<Word>,
+    /// `with` or `without` an authorization number.
+    authorized: Word,
+}
+
+impl Common {
+    fn of(claim: &Claim, features: &mut Features) -> Self {
+        let authorized = claim.prior_authorization_number.as_ref().is_some_and(|one| !one.expose().trim().is_empty());
+        Self {
+            payer: features.word(&claim.payer.key()),
+            person: person(claim).map(|person| features.word(person)),
+            authorized: features.word(if authorized { "with" } else { "without" }),
+        }
     }
 }
 
@@ -170,16 +257,11 @@ fn person(claim: &Claim) -> Option<&str> {
     providers.into_iter().flatten().find_map(|provider| provider.npi.as_deref().filter(|npi| !npi.is_empty()))
 }
 
-/// A letter for each field that is there: what a payer may ask for, whether a rule knows of it or not.
-fn letters<const N: usize>(fields: [(char, bool); N]) -> String {
-    fields.into_iter().filter(|(_, there)| *there).map(|(letter, _)| letter).collect()
-}
-
-fn told_of_claim(claim: &Claim) -> String {
+fn told_of_claim(claim: &Claim) -> [(char, bool); 12] {
     let npi = |provider: &Option<crate::domain::claim::Provider>| {
         provider.as_ref().is_some_and(|one| one.npi.as_deref().is_some_and(|npi| !npi.is_empty()))
     };
-    letters([
+    [
         ('m', claim.subscriber.member_id.is_some()),
         ('b', claim.subscriber.birth_date.is_some()),
         ('g', claim.subscriber.gender.is_some()),
@@ -192,11 +274,11 @@ fn told_of_claim(claim: &Claim) -> String {
         ('p', claim.payer_claim_control_number.is_some()),
         ('o', !claim.other_payers.is_empty()),
         ('w', !claim.attachments.is_empty()),
-    ])
+    ]
 }
 
-fn told_of_line(claim: &Claim, line: &ServiceLine) -> String {
-    letters([
+const fn told_of_line(claim: &Claim, line: &ServiceLine) -> [(char, bool); 9] {
+    [
         ('a', claim.prior_authorization_number.is_some()),
         ('r', claim.referral_number.is_some()),
         ('o', claim.ordering_provider.is_some() || line.ordering_provider.is_some()),
@@ -206,7 +288,7 @@ fn told_of_line(claim: &Claim, line: &ServiceLine) -> String {
         ('m', !line.modifiers.is_empty()),
         ('p', !line.diagnosis_pointers.is_empty()),
         ('h', line.procedure_code.is_some()),
-    ])
+    ]
 }
 
 /// The section of a procedure code: those of the code book (its published ranges), the letter of HCPCS level II codes, or

@@ -3,27 +3,24 @@
 //! The state is a function of the labels folded so far and nothing else: replaying the ledger gives the same bits. Must
 //! never: subtract a label that was wrong (the ledger is mended and replayed instead), or look at a clock.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calibration::Calibration;
+use super::foretold::Foretold;
 use super::{Feature, Features, Kind, Label, Table, kappa, prior};
 
 /// Days after which evidence counts half.
 const HALF_LIFE: f64 = 365.0;
 /// Decays of so many days are worked out beforehand.
 const TABLE: usize = 1500;
-/// A claim is fit for calibration when it is so many days old: most first answers have come by then ...
-const MATURED: i32 = 45;
-/// ... and until it is so many days old.
-const FORGOTTEN: i32 = 210;
 /// Days between two fits of the calibration.
 const FIT_EVERY: i32 = 7;
 
-/// What is known of one cell: evidence in natural parameters on top of the prior, and counts, as of a day.
+/// What is known of one cell: evidence in natural parameters on top of the prior, and counts, as of a day. As large as what
+/// a processor fetches at once, and laid out so.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 struct Cell {
-    kind: Kind,
     /// Precision of the prior, and precision times mean.
     prior: (f64, f64),
     /// Precision that the labels added.
@@ -35,9 +32,30 @@ struct Cell {
     denied: f64,
     /// The day as of which the above holds.
     day: i32,
+    /// The label that moved it last, as of the learner's count.
+    moved_by: u32,
+    /// Whether evidence halves with time; the baseline's does not.
+    fades: bool,
 }
 
 impl Cell {
+    /// A cell that has seen nothing.
+    fn new(kind: Kind, name: &str) -> Self {
+        let (mean, variance_micro) = prior(kind, name);
+        let precision = 1e6 / variance_micro as f64;
+        Self {
+            prior: (precision, precision * mean),
+            precision: 0.0,
+            pull: 0.0,
+            seen: 0.0,
+            denied: 0.0,
+            // Nothing is known yet that could fade.
+            day: i32::MIN,
+            moved_by: 0,
+            fades: kind != Kind::Bias,
+        }
+    }
+
     fn decay(&mut self, by: f64) {
         self.precision *= by;
         self.pull *= by;
@@ -47,16 +65,16 @@ impl Cell {
 
     /// Mean and variance.
     fn belief(&self) -> (f64, f64) {
-        let precision = self.prior.0 + self.precision;
-        ((self.prior.1 + self.pull) / precision, 1.0 / precision)
+        let variance = 1.0 / (self.prior.0 + self.precision);
+        ((self.prior.1 + self.pull) * variance, variance)
     }
 }
 
 /// One cell as it is published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
-    /// Its key.
-    pub key: Arc<str>,
+    /// Its name, such as `payer_procedure/60054|99213`.
+    pub key: String,
     /// Its kind.
     pub kind: Kind,
     /// Mean in log-odds.
@@ -69,14 +87,6 @@ pub struct Learned {
     pub denied: f64,
 }
 
-/// A score from before the label was known, for the calibration.
-#[derive(Clone, Copy, Debug)]
-struct Foretold {
-    sent: i32,
-    log_odds: f64,
-    denied: bool,
-}
-
 /// The state of learning.
 #[derive(Clone, Debug)]
 pub struct Learner {
@@ -85,7 +95,7 @@ pub struct Learner {
     decays: Arc<[f64]>,
     labels: u64,
     day: Option<i32>,
-    foretold: VecDeque<Foretold>,
+    foretold: Foretold,
     calibration: Calibration,
     next_fit: i32,
 }
@@ -106,13 +116,6 @@ impl Places {
     }
 }
 
-/// The active cells of one part of a claim and their sums.
-struct Active<'a> {
-    places: &'a [u32],
-    mean: f64,
-    variance: f64,
-}
-
 impl Default for Learner {
     fn default() -> Self {
         Self::new()
@@ -128,19 +131,15 @@ impl Learner {
             decays: (0..TABLE).map(|days| libm::exp2(-(days as f64) / HALF_LIFE)).collect(),
             labels: 0,
             day: None,
-            foretold: VecDeque::new(),
+            foretold: Foretold::default(),
             calibration: Calibration::default(),
             next_fit: i32::MIN,
         }
     }
 
-    /// A learner that has seen nothing, with a cell for each key at the key's own place.
-    pub(super) fn over(keys: &Table<Kind>) -> Self {
-        let mut learner = Self::new();
-        for (key, kind) in keys.rows() {
-            learner.place(*kind, key);
-        }
-        learner
+    /// A learner that has seen nothing, with a cell for each name at the name's own place.
+    pub(super) fn over(names: &Table<()>) -> Self {
+        Self { cells: names.map(Cell::new), ..Self::new() }
     }
 
     /// Labels folded so far.
@@ -161,17 +160,22 @@ impl Learner {
     /// Cells that have seen a label, as of the last day, in the order in which they were first seen.
     pub fn learned(&self) -> impl Iterator<Item = Learned> {
         let day = self.day.unwrap_or_default();
-        self.cells.rows().iter().filter(|(_, cell)| cell.seen > 0.0).map(move |(key, cell)| {
+        self.cells.rows().filter(|(_, _, cell)| cell.seen > 0.0).map(move |(kind, key, cell)| {
             let mut cell = cell.clone();
-            cell.decay(self.factor(cell.kind, cell.day, day));
+            if cell.fades {
+                cell.decay(factor(&self.decays, cell.day, day));
+            }
             let (mean, variance) = cell.belief();
-            Learned { key: Arc::clone(key), kind: cell.kind, mean, variance, seen: cell.seen, denied: cell.denied }
+            Learned { key, kind, mean, variance, seen: cell.seen, denied: cell.denied }
         })
     }
 
     /// Folds one label. Labels must come in the order of their [`super::OrderKey`]s.
     pub fn fold(&mut self, features: &Features, label: &Label) {
-        let places = Places::of(features, &mut |feature| self.place(feature.kind, features.key(feature)));
+        let numbers = self.cells.numbers_for(features);
+        let places = Places::of(features, &mut |feature| {
+            self.cells.place_or(feature, &numbers, || Cell::new(feature.kind, features.names(feature)[0]))
+        });
         self.fold_places(&places, label);
     }
 
@@ -179,84 +183,53 @@ impl Learner {
     pub(super) fn fold_places(&mut self, places: &Places, label: &Label) {
         let day = self.day.map_or(label.decided, |day| day.max(label.decided));
         self.day = Some(day);
+        self.labels += 1;
         if day >= self.next_fit {
-            self.fit(day);
+            self.next_fit = day.saturating_add(FIT_EVERY);
+            self.calibration = self.foretold.fit(self.calibration, day);
         }
         let claim = self.activate(&places.claim, day);
-        let lines: Vec<Active<'_>> = places.lines.iter().map(|line| self.activate(line, day)).collect();
-        let worst = lines.iter().fold(None::<&Active<'_>>, |worst, line| match worst {
-            Some(one) if one.mean >= line.mean => worst,
-            _ => Some(line),
-        });
-        let (mean, variance) = worst.map_or((0.0, 0.0), |line| (line.mean, line.variance));
-        let (mean, variance) = (claim.mean + mean, claim.variance + variance);
-        self.foretold.push_back(Foretold { sent: label.sent, log_odds: kappa(variance) * mean, denied: label.denied });
+        let lines: Vec<Sums> = places.lines.iter().map(|line| self.activate(line, day)).collect();
+        let worst = lines.iter().copied().reduce(|worst, line| if line.mean > worst.mean { line } else { worst });
+        let whole = claim.with(worst.unwrap_or_default());
+        self.foretold.note(label.sent, kappa(whole.variance) * whole.mean, label.denied);
         // Anchored at the day the claim was sent, so that slow denials weigh as much as quick payments of their cohort.
-        let weight = self.factor(Kind::Payer, label.sent, label.decided);
-        let moved = step(mean, variance, label.denied, weight);
-        self.move_all(claim.places, moved, label.denied, weight, day);
+        let weight = factor(&self.decays, label.sent, label.decided);
+        self.move_all(&places.claim, step(whole, label.denied, weight), label.denied, weight);
         // Denied lines first: a cell that several lines share learns once per claim, from the worst of them.
-        let mut touched: Vec<u32> = Vec::new();
         for wanted in [true, false] {
-            for (line, outcome) in lines.iter().zip(&label.lines).filter(|(_, outcome)| **outcome == Some(wanted)) {
-                let places: Vec<u32> = line.places.iter().copied().filter(|place| !touched.contains(place)).collect();
-                let outcome = *outcome == Some(true);
-                let moved = step(claim.mean + line.mean, claim.variance + line.variance, outcome, weight);
-                self.move_all(&places, moved, outcome, weight, day);
-                touched.extend(places);
+            let of_lines = places.lines.iter().zip(&lines).zip(&label.lines);
+            for ((places, line), _) in of_lines.filter(|(_, outcome)| **outcome == Some(wanted)) {
+                self.move_all(places, step(claim.with(*line), wanted, weight), wanted, weight);
             }
         }
-        self.labels += 1;
     }
 
     /// Brings cells up to the day and sums them.
-    fn activate<'a>(&mut self, places: &'a [u32], day: i32) -> Active<'a> {
-        let mut active = Active { places, mean: 0.0, variance: 0.0 };
-        for place in places.iter().map(|place| *place as usize) {
-            let Some(cell) = self.cells.at(place) else { continue };
-            let by = self.factor(cell.kind, cell.day, day);
-            let Some(cell) = self.cells.at_mut(place) else { continue };
-            cell.decay(by);
-            cell.day = cell.day.max(day);
-            let (mean, variance) = cell.belief();
-            active.mean += mean;
-            active.variance += variance;
-        }
-        active
-    }
-
-    /// Finds or makes the cell of a factor.
-    fn place(&mut self, kind: Kind, key: &str) -> usize {
-        if let Some(place) = self.cells.place(key) {
-            return place;
-        }
-        let (mean, variance_micro) = prior(kind, key);
-        let precision = 1e6 / variance_micro as f64;
-        let cell = Cell {
-            kind,
-            prior: (precision, precision * mean),
-            precision: 0.0,
-            pull: 0.0,
-            seen: 0.0,
-            denied: 0.0,
-            // Nothing is known yet that could fade.
-            day: i32::MIN,
-        };
-        self.cells.put(Arc::from(key), cell)
-    }
-
-    /// How much evidence of one day counts on a later one; the baseline's does not fade.
-    fn factor(&self, kind: Kind, from: i32, to: i32) -> f64 {
-        let days = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
-        if kind == Kind::Bias {
-            return 1.0;
-        }
-        self.decays.get(days).copied().unwrap_or_else(|| libm::exp2(-f64::from(to.saturating_sub(from)) / HALF_LIFE))
-    }
-
-    fn move_all(&mut self, places: &[u32], (gain, shrink): (f64, f64), denied: bool, weight: f64, day: i32) {
+    fn activate(&mut self, places: &[u32], day: i32) -> Sums {
+        let mut sums = Sums::default();
         for place in places {
             let Some(cell) = self.cells.at_mut(*place as usize) else { continue };
+            if cell.day < day {
+                if cell.fades {
+                    cell.decay(factor(&self.decays, cell.day, day));
+                }
+                cell.day = day;
+            }
+            let (mean, variance) = cell.belief();
+            sums.mean += mean;
+            sums.variance += variance;
+        }
+        sums
+    }
+
+    /// Moves cells by a label, each once however many lines share it.
+    fn move_all(&mut self, places: &[u32], (gain, shrink): (f64, f64), denied: bool, weight: f64) {
+        // Only to tell labels that follow each other apart.
+        let label = self.labels as u32;
+        for place in places {
+            let Some(cell) = self.cells.at_mut(*place as usize).filter(|cell| cell.moved_by != label) else { continue };
+            cell.moved_by = label;
             let (mean, variance) = cell.belief();
             let mean = mean + variance * gain;
             let precision = 1.0 / (variance - variance * variance * shrink);
@@ -264,26 +237,34 @@ impl Learner {
             cell.pull = mean * (cell.prior.0 + cell.precision) - cell.prior.1;
             cell.seen += weight;
             cell.denied += if denied { weight } else { 0.0 };
-            cell.day = cell.day.max(day);
         }
-    }
-
-    /// Fits the calibration on what was foretold of claims that are old enough.
-    fn fit(&mut self, day: i32) {
-        self.next_fit = day.saturating_add(FIT_EVERY);
-        self.foretold.retain(|one| day - one.sent <= FORGOTTEN);
-        let mut matured: Vec<&Foretold> = self.foretold.iter().filter(|one| day - one.sent >= MATURED).collect();
-        // Stable: claims of one day stay in the ledger's order.
-        matured.sort_by_key(|one| one.sent);
-        let observations: Vec<_> = matured.iter().map(|one| (one.log_odds, one.denied)).collect();
-        self.calibration = self.calibration.refit(&observations);
     }
 }
 
+/// Sums of means and variances over cells.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    mean: f64,
+    variance: f64,
+}
+
+impl Sums {
+    fn with(self, other: Self) -> Self {
+        Self { mean: self.mean + other.mean, variance: self.variance + other.variance }
+    }
+}
+
+/// How much evidence of one day counts on a later one.
+fn factor(decays: &[f64], from: i32, to: i32) -> f64 {
+    let days = to.saturating_sub(from).max(0);
+    let known = usize::try_from(days).ok().and_then(|days| decays.get(days));
+    known.copied().unwrap_or_else(|| libm::exp2(-f64::from(days) / HALF_LIFE))
+}
+
 /// How far a label moves means (times their variance) and shrinks variances (times their square).
-fn step(mean: f64, variance: f64, denied: bool, weight: f64) -> (f64, f64) {
-    let expected = 1.0 / (1.0 + libm::exp(-kappa(variance) * mean));
+fn step(sums: Sums, denied: bool, weight: f64) -> (f64, f64) {
+    let expected = 1.0 / (1.0 + libm::exp(-kappa(sums.variance) * sums.mean));
     let doubt = expected * (1.0 - expected);
-    let scale = 1.0 + weight * doubt * variance;
+    let scale = 1.0 + weight * doubt * sums.variance;
     (weight * (f64::from(u8::from(denied)) - expected) / scale, weight * doubt / scale)
 }

@@ -4,15 +4,15 @@
 //! the ledger holds. Must never: keep a factor's text more than once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::learner::Places;
-use super::{Features, Kind, Label, Learner, OrderKey, Table};
+use super::{Features, Label, Learner, OrderKey, Table};
 
 /// The ledger.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    keys: Table<Kind>,
+    /// Names only.
+    names: Table<()>,
     labels: BTreeMap<OrderKey, (Places, Label)>,
     of: BTreeMap<i64, OrderKey>,
 }
@@ -21,11 +21,8 @@ impl Ledger {
     /// Puts a submission's label in, instead of the one it had.
     pub fn put(&mut self, submission: i64, order: OrderKey, features: &Features, label: Label) {
         self.remove(submission);
-        let mut place = |feature: &super::Feature| {
-            let key = features.key(feature);
-            self.keys.place(key).unwrap_or_else(|| self.keys.put(Arc::from(key), feature.kind))
-        };
-        let places = Places::of(features, &mut place);
+        let numbers = self.names.numbers_for(features);
+        let places = Places::of(features, &mut |feature| self.names.place_or(feature, &numbers, || ()));
         self.of.insert(submission, order.clone());
         self.labels.insert(order, (places, label));
     }
@@ -49,7 +46,7 @@ impl Ledger {
 
     /// A learner that has folded every label, in order.
     pub fn replay(&self) -> Learner {
-        let mut learner = Learner::over(&self.keys);
+        let mut learner = Learner::over(&self.names);
         for (places, label) in self.labels.values() {
             learner.fold_places(places, label);
         }

@@ -8,6 +8,7 @@
 
 mod calibration;
 mod features;
+mod foretold;
 mod label;
 mod learner;
 mod ledger;
@@ -20,7 +21,7 @@ pub use features::{Feature, Features};
 pub use label::{Answered, Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 pub use learner::{Learned, Learner};
 pub use ledger::Ledger;
-pub use table::Table;
+pub use table::{Numbers, Table};
 
 use super::rules::{CATALOGUE, Component, PayerClass, Rule};
 
@@ -87,7 +88,30 @@ pub enum Kind {
     PayerFamilyCharge,
 }
 
+/// Words that name a factor beside its kind, at the most.
+pub(crate) const WORDS: usize = 3;
+
 impl Kind {
+    /// A name written out: the kind and its words.
+    fn key<'a>(self, words: impl Iterator<Item = &'a str>) -> String {
+        let mut key = String::with_capacity(48);
+        key.push_str(self.word());
+        for (place, word) in words.enumerate() {
+            key.push(if place == 0 { '/' } else { '|' });
+            key.push_str(word);
+        }
+        key
+    }
+
+    /// Reads a name written out; `None` where there is no such kind or there are too many words.
+    fn parse_key(key: &str) -> Option<(Self, [Option<&str>; WORDS])> {
+        let (kind, rest) = key.split_once('/').map_or((key, None), |(kind, rest)| (kind, Some(rest)));
+        let kind = Self::ALL.into_iter().find(|one| one.word() == kind)?;
+        let mut found = rest.into_iter().flat_map(|rest| rest.split('|'));
+        let words = std::array::from_fn(|_| found.next());
+        found.next().is_none().then_some((kind, words))
+    }
+
     /// All kinds, as they are listed above.
     pub const ALL: [Self; 29] = [
         Self::Bias,
@@ -121,7 +145,7 @@ impl Kind {
         Self::PayerFamilyCharge,
     ];
 
-    /// The first part of the keys of this kind.
+    /// The first part of the names of this kind.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Bias => "bias",
@@ -285,9 +309,8 @@ pub const fn rule_variance_micro(rule: &Rule) -> i64 {
     if rule.blocking { 160_000 } else { Kind::Rule.variance_micro() }
 }
 
-/// The prior of a cell: mean in log-odds and variance in millionths.
-pub(crate) fn prior(kind: Kind, key: &str) -> (f64, i64) {
-    let name = key.split_once('/').map_or("", |(_, name)| name);
+/// The prior of a cell by its kind and first word: mean in log-odds and variance in millionths.
+pub(crate) fn prior(kind: Kind, name: &str) -> (f64, i64) {
     match kind {
         Kind::Bias => (bias_mean(), kind.variance_micro()),
         Kind::PayerClass => {

@@ -1,69 +1,176 @@
-//! Rows by an exact text key, asked for much more often than made.
+//! Rows by name, asked for much more often than made. A name is a kind and up to three words; words are kept once each and
+//! stand for a number, so that a name is compared as a number and never as a digest of itself.
 //!
-//! The one file of the core that holds a hash map: it gives rows out by key, in the order in which they were put in, or
+//! The one file of the core that holds a hash map: it gives rows out by name, in the order in which they were put in, or
 //! sorted. Must never: give out the map's own order, which differs from run to run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
+use super::features::{Feature, Features};
+use super::{Kind, WORDS};
+
+/// A number that stands for no word: the name is shorter.
+const ABSENT: u32 = u32::MAX;
+/// A number for words that the table does not know.
+const UNKNOWN: u32 = u32::MAX - 1;
+
+/// A name: the kind and the numbers of its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name(u128);
+
+impl Name {
+    fn new(kind: Kind, words: [u32; WORDS]) -> Self {
+        Self(words.into_iter().fold(kind as u128, |name, word| name << 32 | u128::from(word)))
+    }
+}
+
 /// A table.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
-    places: HashMap<Arc<str>, usize>,
-    rows: Vec<(Arc<str>, T)>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
+    words: Vec<Arc<str>>,
+    places: HashMap<Name, u32, RandomState>,
+    names: Vec<(Kind, [u32; WORDS])>,
+    rows: Vec<T>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { places: HashMap::new(), rows: Vec::new() }
+        Self {
+            numbers: HashMap::default(),
+            words: Vec::new(),
+            places: HashMap::default(),
+            names: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// The numbers that a table has for the words of a claim, in their order.
+#[derive(Debug)]
+pub struct Numbers(Vec<u32>);
+
+impl Numbers {
+    fn of(&self, feature: &Feature) -> [u32; WORDS] {
+        feature.words().map(|word| word.map_or(ABSENT, |word| self.0.get(word).copied().unwrap_or(UNKNOWN)))
     }
 }
 
 impl<T> Table<T> {
-    /// The place of a key's row.
-    pub fn place(&self, key: &str) -> Option<usize> {
-        self.places.get(key).copied()
+    /// The numbers of a claim's words; those that are not known have none.
+    pub fn numbers(&self, features: &Features) -> Numbers {
+        Numbers(features.words().map(|word| self.numbers.get(word).copied().unwrap_or(UNKNOWN)).collect())
     }
 
-    /// The row of a key.
+    /// The numbers of a claim's words, each of which gets one.
+    pub fn numbers_for(&mut self, features: &Features) -> Numbers {
+        Numbers(features.words().map(|word| self.number(word)).collect())
+    }
+
+    fn number(&mut self, word: &str) -> u32 {
+        if let Some(number) = self.numbers.get(word) {
+            return *number;
+        }
+        // No table comes near 2^32 words or rows.
+        let number = u32::try_from(self.words.len()).unwrap_or(UNKNOWN);
+        let word: Arc<str> = Arc::from(word);
+        self.words.push(Arc::clone(&word));
+        self.numbers.insert(word, number);
+        number
+    }
+
+    /// The place of a factor's row, by numbers of this table.
+    pub fn place(&self, feature: &Feature, numbers: &Numbers) -> Option<usize> {
+        self.places.get(&Name::new(feature.kind, numbers.of(feature))).map(|place| *place as usize)
+    }
+
+    /// The same; a row that is not there is made.
+    pub fn place_or(&mut self, feature: &Feature, numbers: &Numbers, make: impl FnOnce() -> T) -> usize {
+        match self.place(feature, numbers) {
+            Some(place) => place,
+            None => self.push(feature.kind, numbers.of(feature), make()),
+        }
+    }
+
+    fn push(&mut self, kind: Kind, words: [u32; WORDS], row: T) -> usize {
+        let place = self.rows.len();
+        self.places.insert(Name::new(kind, words), u32::try_from(place).unwrap_or(u32::MAX));
+        self.names.push((kind, words));
+        self.rows.push(row);
+        place
+    }
+
+    /// The row of a name written out, such as `payer_procedure/60054|99213`.
     pub fn get(&self, key: &str) -> Option<&T> {
-        self.at(self.place(key)?)
+        let (kind, words) = Kind::parse_key(key)?;
+        self.named(kind, words.map(Option::unwrap_or_default))
+    }
+
+    /// The row of a kind and words; empty ones where there are fewer.
+    pub fn named(&self, kind: Kind, names: [&str; WORDS]) -> Option<&T> {
+        let mut numbers = [ABSENT; WORDS];
+        for (number, word) in numbers.iter_mut().zip(names).filter(|(_, word)| !word.is_empty()) {
+            *number = *self.numbers.get(word)?;
+        }
+        self.at(*self.places.get(&Name::new(kind, numbers))? as usize)
+    }
+
+    /// Puts a row in under its name written out, instead of the one that was there; `None` when that is no name.
+    pub fn put(&mut self, key: &str, row: T) -> Option<()> {
+        let (kind, words) = Kind::parse_key(key)?;
+        let numbers = words.map(|word| word.map_or(ABSENT, |word| self.number(word)));
+        let place = self.places.get(&Name::new(kind, numbers)).map(|place| *place as usize);
+        match place.and_then(|place| self.rows.get_mut(place)) {
+            Some(old) => *old = row,
+            None => {
+                self.push(kind, numbers, row);
+            }
+        }
+        Some(())
     }
 
     /// The row at a place.
     pub fn at(&self, place: usize) -> Option<&T> {
-        self.rows.get(place).map(|(_, row)| row)
+        self.rows.get(place)
     }
 
     /// The row at a place, to be changed.
     pub fn at_mut(&mut self, place: usize) -> Option<&mut T> {
-        self.rows.get_mut(place).map(|(_, row)| row)
+        self.rows.get_mut(place)
     }
 
-    /// Puts a row in, instead of the one that the key had; returns its place.
-    pub fn put(&mut self, key: Arc<str>, row: T) -> usize {
-        if let Some(place) = self.place(&key) {
-            if let Some(old) = self.at_mut(place) {
-                *old = row;
-            }
-            return place;
+    /// The same names with other rows, each made of the kind and the first word.
+    pub fn map<U>(&self, mut make: impl FnMut(Kind, &str) -> U) -> Table<U> {
+        let rows = self.names.iter().map(|(kind, words)| make(*kind, self.word(words[0]))).collect();
+        Table {
+            numbers: self.numbers.clone(),
+            words: self.words.clone(),
+            places: self.places.clone(),
+            names: self.names.clone(),
+            rows,
         }
-        let place = self.rows.len();
-        self.places.insert(Arc::clone(&key), place);
-        self.rows.push((key, row));
-        place
     }
 
-    /// All rows with their keys, in the order in which the keys were first put in.
-    pub fn rows(&self) -> &[(Arc<str>, T)] {
-        &self.rows
+    /// All rows with their kinds and names written out, in the order in which they were first put in.
+    pub fn rows(&self) -> impl Iterator<Item = (Kind, String, &T)> {
+        self.names.iter().zip(&self.rows).map(|((kind, words), row)| {
+            let words = words.iter().take_while(|word| **word != ABSENT).map(|word| self.word(*word));
+            (*kind, kind.key(words), row)
+        })
     }
 
-    /// All rows with their keys, in the order of the keys.
-    pub fn sorted(&self) -> Vec<&(Arc<str>, T)> {
-        let mut rows: Vec<_> = self.rows.iter().collect();
+    /// All rows with their names written out, in the order of the names.
+    pub fn sorted(&self) -> Vec<(String, &T)> {
+        let mut rows: Vec<_> = self.rows().map(|(_, key, row)| (key, row)).collect();
         rows.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         rows
+    }
+
+    fn word(&self, number: u32) -> &str {
+        self.words.get(number as usize).map_or("", |word| word)
     }
 }
 
@@ -72,13 +179,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_found_by_key_and_come_out_in_a_settled_order() {
+    fn rows_are_found_by_name_and_come_out_in_a_settled_order() {
         let mut table = Table::default();
-        for (number, key) in ["b", "c", "a", "b"].into_iter().enumerate() {
-            table.put(Arc::from(key), number);
+        for (number, key) in ["rule/B", "payer/C", "bias", "rule/B"].into_iter().enumerate() {
+            table.put(key, number).expect("a name");
         }
-        assert_eq!((table.get("b"), table.get("x"), table.place("a")), (Some(&3), None, Some(2)));
-        let keys = |rows: Vec<&(Arc<str>, usize)>| rows.iter().map(|(key, _)| key.to_string()).collect::<String>();
-        assert_eq!((keys(table.rows().iter().collect()), keys(table.sorted())), ("bca".to_owned(), "abc".to_owned()));
+        assert_eq!((table.get("rule/B"), table.get("rule/X"), table.get("payer/B")), (Some(&3), None, None));
+        let put_in: Vec<String> = table.rows().map(|(_, key, _)| key).collect();
+        assert_eq!(put_in, ["rule/B", "payer/C", "bias"]);
+        let sorted: Vec<String> = table.sorted().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(sorted, ["bias", "payer/C", "rule/B"]);
+        assert_eq!(table.put("nothing/B", 1), None);
+        assert_eq!(table.put("rule/B|C|D|E", 1), None);
+    }
+
+    #[test]
+    fn other_rows_keep_the_names() {
+        let mut table = Table::default();
+        table.put("payer_procedure/P|99213", 1).expect("a name");
+        let other = table.map(|kind, word| format!("{} {word}", kind.word()));
+        assert_eq!(other.get("payer_procedure/P|99213").map(String::as_str), Some("payer_procedure P"));
     }
 }

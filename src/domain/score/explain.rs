@@ -5,13 +5,14 @@
 use super::Contribution;
 use super::fixed::{points_tenths, shrink};
 use super::snapshot::{Cell, Snapshot};
-use crate::domain::model::{Features, Kind};
+use crate::domain::model::{Feature, Features, Kind, WORDS};
 use crate::domain::rules::{Hit, PayerClass};
 
 /// A cell that bears on a claim, with its factor.
 pub(super) struct Part<'a> {
     pub(super) kind: Kind,
-    pub(super) key: &'a str,
+    /// The words that name it.
+    pub(super) names: [&'a str; WORDS],
     pub(super) cell: Cell,
 }
 
@@ -28,36 +29,33 @@ pub(super) struct Weighed<'a> {
 /// Finds the cells of a claim. Of several lines the one with the largest sum of means counts, the first of equals, so that
 /// a long claim is not riskier for its length alone.
 pub(super) fn weigh<'a>(features: &'a Features, snapshot: &Snapshot) -> Weighed<'a> {
-    let find = |part: &'a [crate::domain::model::Feature]| -> Vec<Part<'a>> {
-        part.iter()
-            .map(|feature| {
-                let key = features.key(feature);
-                Part { kind: feature.kind, key, cell: snapshot.find(feature.kind, key) }
-            })
-            .collect()
-    };
-    let sum = |parts: &[Part<'_>]| -> i64 { parts.iter().map(|part| part.cell.mean_micro).sum() };
-    let mut parts = find(features.claim());
-    let lines = features.lines().map(find).enumerate();
-    let worst = lines.map(|(place, line)| (sum(&line), place, line)).reduce(
-        |worst, one| {
-            if one.0 > worst.0 { one } else { worst }
-        },
-    );
-    let line = worst.map(|(_, place, line)| {
-        parts.extend(line);
-        u16::try_from(place + 1).unwrap_or(u16::MAX)
-    });
-    let variance_micro = parts.iter().map(|part| part.cell.variance_micro).sum();
-    Weighed { mean_micro: sum(&parts), variance_micro, line, parts }
+    let numbers = snapshot.numbers(features);
+    let find = |feature: &Feature| snapshot.find(features, feature, &numbers);
+    let sum = |line: &[Feature]| -> i64 { line.iter().map(|feature| find(feature).mean_micro).sum() };
+    let sums = features.lines().map(|line| (sum(line), line)).enumerate();
+    let worst = sums.reduce(|worst, one| if one.1.0 > worst.1.0 { one } else { worst });
+    let (line, of_line) = worst.map_or((None, &[][..]), |(place, (_, line))| (Some(place + 1), line));
+    let of_claim = features.claim();
+    let mut parts = Vec::with_capacity(of_claim.len() + of_line.len());
+    parts.extend(of_claim.iter().chain(of_line).map(|feature| Part {
+        kind: feature.kind,
+        names: features.names(feature),
+        cell: find(feature),
+    }));
+    Weighed {
+        mean_micro: parts.iter().map(|part| part.cell.mean_micro).sum(),
+        variance_micro: parts.iter().map(|part| part.cell.variance_micro).sum(),
+        line: line.map(|line| u16::try_from(line).unwrap_or(u16::MAX)),
+        parts,
+    }
 }
 
 /// One matter of a score before it is told: the cells that belong to it.
 struct Group<'a> {
     code: &'a str,
-    /// The kind that names it.
+    /// The kind that names it, and its words.
     kind: Kind,
-    key: &'a str,
+    names: [&'a str; WORDS],
     mean_micro: i64,
     /// The cell that says most of it, for the evidence.
     best: Cell,
@@ -112,23 +110,18 @@ const fn is_of_line(kind: Kind) -> bool {
     )
 }
 
-/// The name of a factor: its key without the kind.
-fn name(key: &str) -> &str {
-    key.split_once('/').map_or("", |(_, name)| name)
-}
-
 fn group<'a>(weighed: &Weighed<'a>) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::with_capacity(weighed.parts.len());
     for part in &weighed.parts {
         let code = match part.kind {
-            Kind::Rule | Kind::RulePayer => name(part.key).split('|').next().unwrap_or_default(),
+            Kind::Rule | Kind::RulePayer => part.names[0],
             kind => group_of(kind),
         };
         match groups.iter_mut().find(|group| group.code == code) {
             Some(group) => {
                 group.mean_micro = group.mean_micro.saturating_add(part.cell.mean_micro);
                 if matches!(part.kind, Kind::PayerProcedure | Kind::Procedure | Kind::PayerDiagnosisSection) {
-                    (group.kind, group.key) = (part.kind, part.key);
+                    (group.kind, group.names) = (part.kind, part.names);
                 }
                 if part.kind == Kind::RulePayer || part.cell.mean_micro > group.best.mean_micro {
                     group.best = part.cell;
@@ -137,7 +130,7 @@ fn group<'a>(weighed: &Weighed<'a>) -> Vec<Group<'a>> {
             None => groups.push(Group {
                 code,
                 kind: part.kind,
-                key: part.key,
+                names: part.names,
                 mean_micro: part.cell.mean_micro,
                 best: part.cell,
             }),
@@ -200,7 +193,7 @@ fn counts(cell: Cell) -> String {
 fn evidence(group: &Group<'_>) -> String {
     match group.kind {
         Kind::Bias => String::new(),
-        Kind::PayerClass => name(group.key).to_owned(),
+        Kind::PayerClass => group.names[0].to_owned(),
         _ if group.best.seen_milli < 500 => "no such claim was answered yet".to_owned(),
         kind => {
             let what = if is_of_line(kind) { "service lines" } else { "claims" };
@@ -210,8 +203,9 @@ fn evidence(group: &Group<'_>) -> String {
 }
 
 fn words(group: &Group<'_>, micro: i64) -> String {
-    let names: Vec<&str> = name(group.key).split('|').collect();
-    let [one, two] = [0, 1].map(|place| names.get(place).copied().unwrap_or_default());
+    let [one, two, three] = group.names;
+    // Of a payer's kinds the second word names the other one, of kinds without a payer the first.
+    let other = if two.is_empty() { one } else { two };
     let more = if micro < 0 { "fewer" } else { "more" };
     let often = if micro < 0 { "less often" } else { "more often" };
     match group.kind {
@@ -223,17 +217,16 @@ fn words(group: &Group<'_>, micro: i64) -> String {
         Kind::LineCount => format!("Claims with {one} service lines are denied {often}"),
         Kind::Lag | Kind::PayerLag => format!("Claims sent {one} days after the service are denied {often}"),
         Kind::Provider | Kind::PayerProvider => {
-            format!("Claims of billing provider {} are denied {often}", names.last().copied().unwrap_or_default())
+            format!("Claims of billing provider {other} are denied {often}")
         }
         Kind::Rendering | Kind::PayerRendering => {
-            format!("Claims for care given by {} are denied {often}", names.last().copied().unwrap_or_default())
+            format!("Claims for care given by {other} are denied {often}")
         }
         Kind::Family | Kind::Procedure => format!("Procedure {one} is denied {often}, whoever pays"),
         Kind::Diagnosis => format!("Diagnoses of chapter {one} are denied {often}"),
         Kind::PayerDiagnosis => format!("Payer {one} denies diagnosis {two} {often}"),
         Kind::PayerDiagnosisSection => {
-            let section = names.get(2).copied().unwrap_or_default();
-            format!("Payer {one} denies {section} with diagnosis {two} {often}")
+            format!("Payer {one} denies {three} with diagnosis {two} {often}")
         }
         Kind::Told => format!("Claims that say as much, or as little, as this one are denied {often}"),
         Kind::FamilyTold | Kind::PayerFamilyTold => {

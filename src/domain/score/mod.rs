@@ -341,10 +341,9 @@ fn recommendations(
 impl Weighed<'_> {
     /// The sums without the cells of a rule.
     fn without_rule(&self, rule: &str) -> Sum {
-        let of_rule = |key: &str| key.split_once('/').is_some_and(|(_, name)| name.split('|').next() == Some(rule));
         let mut sum = Sum { mean_micro: self.mean_micro, variance_micro: self.variance_micro };
         let kinds = self.parts.iter().filter(|part| matches!(part.kind, Kind::Rule | Kind::RulePayer));
-        for part in kinds.filter(|part| of_rule(part.key)) {
+        for part in kinds.filter(|part| part.names[0] == rule) {
             sum.mean_micro -= part.cell.mean_micro;
             sum.variance_micro -= part.cell.variance_micro;
         }
@@ -354,8 +353,11 @@ impl Weighed<'_> {
     /// The sums as they were with an authorization number, where there is none and this payer was seen to want one.
     fn with_authorization(&self, snapshot: &Snapshot) -> Option<Sum> {
         let part = self.parts.iter().find(|part| part.kind == Kind::PayerProcedureAuthorization)?;
-        let stem = part.key.strip_suffix("|without").filter(|_| part.cell.seen_milli >= WANTED_SEEN)?;
-        let with = snapshot.find(part.kind, &format!("{stem}|with"));
+        let [payer, code, _] = part.names;
+        if part.names[2] != "without" || part.cell.seen_milli < WANTED_SEEN {
+            return None;
+        }
+        let with = snapshot.named(part.kind, [payer, code, "with"]);
         (part.cell.mean_micro - with.mean_micro >= WANTED_MICRO).then(|| Sum {
             mean_micro: self.mean_micro - part.cell.mean_micro + with.mean_micro,
             variance_micro: self.variance_micro - part.cell.variance_micro + with.variance_micro,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fixed::to_micro;
-use crate::domain::model::{Calibration, Kind, Learner, Table, prior};
+use crate::domain::model::{Calibration, Feature, Features, Kind, Learner, Numbers, Table, WORDS, prior};
 use crate::domain::rules::{CATALOGUE, PayerClass, RULE_SET_VERSION};
 
 /// The form of the arithmetic in `score`; part of a model's content, so that a change of it makes a new version.
@@ -25,6 +25,14 @@ pub struct Cell {
     pub seen_milli: i64,
     /// Denials among them, decayed, in thousandths.
     pub denied_milli: i64,
+}
+
+impl Cell {
+    /// What is believed of a factor before anything was seen of it.
+    pub(super) fn prior(kind: Kind, name: &str) -> Self {
+        let (mean, variance_micro) = prior(kind, name);
+        Self { mean_micro: to_micro(mean), variance_micro, ..Self::default() }
+    }
 }
 
 /// A model: every cell it knows, and a version that is a digest of them.
@@ -62,8 +70,7 @@ impl Snapshot {
     pub fn of(learner: &Learner) -> Self {
         let mut cells = Table::default();
         for (kind, key) in always() {
-            let (mean, variance_micro) = prior(kind, &key);
-            cells.put(Arc::from(key), Cell { mean_micro: to_micro(mean), variance_micro, ..Cell::default() });
+            cells.put(&key, Cell::prior(kind, key.split_once('/').map_or("", |(_, name)| name)));
         }
         let milli = |value: f64| libm::round(value * 1e3) as i64;
         for learned in learner.learned() {
@@ -73,7 +80,7 @@ impl Snapshot {
                 seen_milli: milli(learned.seen),
                 denied_milli: milli(learned.denied),
             };
-            cells.put(learned.key, cell);
+            cells.put(&learned.key, cell);
         }
         Self::from_parts(learner.labels(), learner.day(), learner.calibration(), cells)
     }
@@ -106,7 +113,8 @@ impl Snapshot {
         }
         let mut cells = Table::default();
         for (key, [mean_micro, variance_micro, seen_milli, denied_milli]) in read.cells {
-            cells.put(Arc::from(key), Cell { mean_micro, variance_micro, seen_milli, denied_milli });
+            let cell = Cell { mean_micro, variance_micro, seen_milli, denied_milli };
+            cells.put(&key, cell).ok_or("a cell of no known kind")?;
         }
         let calibration = Calibration::of_parameters(&read.calibration).ok_or("no such calibration")?;
         let snapshot = Self::from_parts(read.labels, read.day, calibration, cells);
@@ -137,7 +145,7 @@ impl Snapshot {
             labels: self.labels,
             day: self.day,
             calibration: self.calibration.parameters(),
-            cells: self.cells.rows().iter().map(|(key, cell)| (key.to_string(), numbers(*cell))).collect(),
+            cells: self.cells.rows().map(|(_, key, cell)| (key, numbers(*cell))).collect(),
         };
         // Numbers and texts only: this cannot fail.
         serde_json::to_string(&content).unwrap_or_default()
@@ -148,12 +156,21 @@ impl Snapshot {
         self.cells.get(key).copied()
     }
 
-    /// A cell by its kind and key; one that was never seen is its prior.
-    pub(super) fn find(&self, kind: Kind, key: &str) -> Cell {
-        self.cells.get(key).copied().unwrap_or_else(|| {
-            let (mean, variance_micro) = prior(kind, key);
-            Cell { mean_micro: to_micro(mean), variance_micro, ..Cell::default() }
-        })
+    /// The numbers of a claim's words, for [`Self::find`].
+    pub(super) fn numbers(&self, features: &Features) -> Numbers {
+        self.cells.numbers(features)
+    }
+
+    /// The cell of a factor; one that was never seen is its prior.
+    pub(super) fn find(&self, features: &Features, feature: &Feature, numbers: &Numbers) -> Cell {
+        let place = self.cells.place(feature, numbers);
+        let cell = place.and_then(|place| self.cells.at(place)).copied();
+        cell.unwrap_or_else(|| Cell::prior(feature.kind, features.names(feature)[0]))
+    }
+
+    /// A cell by its kind and words; one that was never seen is its prior.
+    pub(super) fn named(&self, kind: Kind, names: [&str; WORDS]) -> Cell {
+        self.cells.named(kind, names).copied().unwrap_or_else(|| Cell::prior(kind, names[0]))
     }
 
     /// The calibration.
