@@ -104,15 +104,15 @@ fn tenths(value: i64) -> f64 {
 impl RiskFactor {
     fn of(contribution: &Contribution) -> Self {
         Self {
-            code: contribution.code.clone(),
+            code: contribution.code.to_owned(),
             component: contribution.component.map(|component| component.as_str().to_owned()),
             line: contribution.line,
             contribution_micro: contribution.micro_log_odds,
             points: tenths(contribution.points_tenths),
             carc: contribution.carcs.iter().map(|code| (*code).to_owned()).collect(),
             blocking: contribution.blocking,
-            description: contribution.words.clone(),
-            evidence: contribution.evidence.clone(),
+            description: contribution.words.clone().into_owned(),
+            evidence: contribution.evidence.clone().into_owned(),
         }
     }
 }
@@ -120,9 +120,9 @@ impl RiskFactor {
 impl RecommendationView {
     fn of(recommendation: &Recommendation) -> Self {
         Self {
-            code: recommendation.code.clone(),
+            code: recommendation.code.to_owned(),
             line: recommendation.line,
-            action: recommendation.words.clone(),
+            action: recommendation.words.to_owned(),
             points: tenths(recommendation.points_tenths.into()),
             blocking: recommendation.blocking,
         }

@@ -140,7 +140,7 @@ fn scored(event: &Event, claim_id: i64, score: &crate::domain::score::Score) -> 
         .contributions
         .iter()
         .filter(|reason| reason.component.is_some() && reason.micro_log_odds > 0)
-        .map(|reason| reason.code.as_str())
+        .map(|reason| reason.code)
         .collect();
     let data = json!({
         "eventSource": event.source,

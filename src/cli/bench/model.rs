@@ -11,6 +11,7 @@ use crate::domain::model::Ledger;
 use crate::domain::rules::Facts;
 use crate::domain::score::{Levels, Snapshot, score};
 use crate::history::Gathering;
+use crate::simulate::SimClaim;
 use crate::wire::{Payload, x12_event};
 
 /// Service lines of the claims that are scored one by one.
@@ -61,18 +62,21 @@ fn ledger(material: &Material) -> Ledger {
     ledger
 }
 
-/// The claim with its lines repeated until there are six.
-fn of_six_lines(claim: &Claim) -> Claim {
-    let lines = claim.lines.iter().cycle().take(LINES).cloned().collect();
-    Claim { lines, ..claim.clone() }
+/// The simulated claims, each with six lines: its own and those of the claims after it.
+fn of_six_lines(claims: &[SimClaim]) -> impl Iterator<Item = (Claim, Facts)> {
+    claims.iter().enumerate().map(move |(place, sent)| {
+        let following = claims.iter().skip(place).chain(claims);
+        let lines = following.flat_map(|other| &other.claim.lines).take(LINES).cloned().collect();
+        let claim = Claim { lines, ..sent.claim.clone() };
+        let facts = Facts::of(&claim, sent.submitted.date_naive());
+        (claim, facts)
+    })
 }
 
 fn score_all(material: &Material, snapshot: &Snapshot, figures: &mut Figures) {
     let levels = Levels::default();
     let mut micros = Vec::with_capacity(material.simulation.claims.len());
-    for sent in &material.simulation.claims {
-        let claim = of_six_lines(&sent.claim);
-        let facts = Facts::of(&claim, sent.submitted.date_naive());
+    for (claim, facts) in of_six_lines(&material.simulation.claims) {
         let started = Instant::now();
         let scored = black_box(score(black_box(&claim), &facts, snapshot, &levels));
         micros.push(started.elapsed().as_secs_f64() * 1e6);

@@ -33,6 +33,8 @@ pub(crate) mod fixtures;
 pub use facts::{EarlierClaim, EarlierLine, EarlierStatus, Facts, GrantedAuthorization, History, Span, UsualCharge};
 pub use payer_class::PayerClass;
 
+use std::borrow::Cow;
+
 use super::claim::{Claim, ServiceLine};
 use super::reference::Code;
 
@@ -80,7 +82,7 @@ pub struct Finding {
     /// Service line, from 1; `None` when the whole claim is meant.
     pub line: Option<u16>,
     /// What was seen, in a few plain words without patient data.
-    pub evidence: String,
+    pub evidence: Cow<'static, str>,
 }
 
 /// What a rule says of a claim.
@@ -133,7 +135,7 @@ pub struct Hit {
     /// Service line, from 1; `None` when the whole claim is meant.
     pub line: Option<u16>,
     /// What was seen, without patient data.
-    pub evidence: String,
+    pub evidence: Cow<'static, str>,
 }
 
 /// All rules, in the order in which hits are reported.
@@ -246,7 +248,7 @@ impl Judgement {
     }
 
     /// Notes a broken place.
-    pub(crate) fn hit(&mut self, line: Option<u16>, evidence: impl Into<String>) {
+    pub(crate) fn hit(&mut self, line: Option<u16>, evidence: impl Into<Cow<'static, str>>) {
         self.judged = true;
         self.findings.push(Finding { line, evidence: evidence.into() });
     }

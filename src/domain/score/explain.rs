@@ -2,11 +2,16 @@
 //!
 //! Must never: name anything of the patient; payers, procedures and providers are named, a diagnosis by its category.
 
+use std::borrow::Cow;
+
 use super::Contribution;
 use super::fixed::{points_tenths, shrink};
 use super::snapshot::{Cell, Snapshot};
 use crate::domain::model::{Feature, Features, Kind, WORDS};
 use crate::domain::rules::{Hit, PayerClass};
+
+/// A broken rule with what was seen of it on all lines.
+pub(super) type Broken<'a> = (&'a Hit, Cow<'static, str>);
 
 /// A cell that bears on a claim, with its factor.
 pub(super) struct Part<'a> {
@@ -52,13 +57,15 @@ pub(super) fn weigh<'a>(features: &'a Features, snapshot: &Snapshot) -> Weighed<
 
 /// One matter of a score before it is told: the cells that belong to it.
 struct Group<'a> {
-    code: &'a str,
+    code: &'static str,
     /// The kind that names it, and its words.
     kind: Kind,
     names: [&'a str; WORDS],
     mean_micro: i64,
     /// The cell that says most of it, for the evidence.
     best: Cell,
+    /// The broken rule, where it is one.
+    hit: Option<&'a Broken<'a>>,
 }
 
 /// The code under which cells of a kind are told; rules have their own.
@@ -110,13 +117,14 @@ const fn is_of_line(kind: Kind) -> bool {
     )
 }
 
-fn group<'a>(weighed: &Weighed<'a>) -> Vec<Group<'a>> {
+fn group<'a>(weighed: &Weighed<'a>, broken: &'a [Broken<'a>]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::with_capacity(weighed.parts.len());
     for part in &weighed.parts {
-        let code = match part.kind {
-            Kind::Rule | Kind::RulePayer => part.names[0],
-            kind => group_of(kind),
+        let hit = match part.kind {
+            Kind::Rule | Kind::RulePayer => broken.iter().find(|(hit, _)| hit.rule.id == part.names[0]),
+            _ => None,
         };
+        let code = hit.map_or_else(|| group_of(part.kind), |(hit, _)| hit.rule.id);
         match groups.iter_mut().find(|group| group.code == code) {
             Some(group) => {
                 group.mean_micro = group.mean_micro.saturating_add(part.cell.mean_micro);
@@ -133,6 +141,7 @@ fn group<'a>(weighed: &Weighed<'a>) -> Vec<Group<'a>> {
                 names: part.names,
                 mean_micro: part.cell.mean_micro,
                 best: part.cell,
+                hit,
             }),
         }
     }
@@ -140,110 +149,95 @@ fn group<'a>(weighed: &Weighed<'a>) -> Vec<Group<'a>> {
 }
 
 /// The addends of a score but for the calibration: baseline and payer class always, of the others those that add anything.
-pub(super) fn contributions(weighed: &Weighed<'_>, broken: &[(&Hit, String)], kappa: i64) -> Vec<Contribution> {
-    let mut told = Vec::with_capacity(12);
-    for group in group(weighed) {
+pub(super) fn contributions(weighed: &Weighed<'_>, broken: &[Broken<'_>], kappa: i64) -> Vec<Contribution> {
+    let groups = group(weighed, broken);
+    // One more for the calibration.
+    let mut told = Vec::with_capacity(groups.len() + 1);
+    for group in groups {
         let micro = shrink(group.mean_micro, kappa);
-        let hit = broken.iter().find(|(hit, _)| group.kind == Kind::Rule && hit.rule.id == group.code);
-        let always = matches!(group.kind, Kind::Bias | Kind::PayerClass) || hit.is_some();
+        let always = matches!(group.kind, Kind::Bias | Kind::PayerClass) || group.hit.is_some();
         if micro == 0 && !always {
             continue;
         }
-        let mut contribution = Contribution {
-            code: group.code.to_owned(),
-            component: group.kind.component(),
-            line: weighed.line.filter(|_| is_of_line(group.kind)),
+        let of_rule = group.hit.map(|(hit, _)| (hit.rule, hit.line));
+        told.push(Contribution {
+            code: group.code,
+            component: of_rule.map_or_else(|| group.kind.component(), |(rule, _)| Some(rule.component)),
+            line: of_rule.map_or_else(|| weighed.line.filter(|_| is_of_line(group.kind)), |(_, line)| line),
             micro_log_odds: micro,
             points_tenths: points_tenths(micro),
-            carcs: Vec::new(),
-            blocking: false,
-            words: String::new(),
-            evidence: String::new(),
-        };
-        match hit {
-            Some((hit, evidence)) => of_rule(&mut contribution, hit, evidence, group.best),
-            None => {
-                contribution.words = words(&group, micro);
-                contribution.evidence = self::evidence(&group);
-            }
-        }
-        told.push(contribution);
+            carcs: of_rule.map_or(&[], |(rule, _)| rule.carcs),
+            blocking: of_rule.is_some_and(|(rule, _)| rule.blocking),
+            words: of_rule.map_or_else(|| words(&group, micro), |(rule, _)| Cow::Borrowed(rule.reason)),
+            evidence: evidence(&group),
+        });
     }
     told
 }
 
-fn of_rule(contribution: &mut Contribution, hit: &Hit, evidence: &str, at_payer: Cell) {
-    let mut evidence = evidence.to_owned();
-    if at_payer.seen_milli >= 1000 {
-        evidence = format!("{evidence}; this payer denied {} such claims", counts(at_payer));
-    }
-    contribution.component = Some(hit.rule.component);
-    contribution.line = hit.line;
-    contribution.carcs = hit.rule.carcs.to_vec();
-    contribution.blocking = hit.rule.blocking;
-    contribution.words = hit.rule.reason.to_owned();
-    contribution.evidence = evidence;
+/// A number of labels or denials, to the nearest whole.
+fn whole(milli: i64) -> String {
+    ((milli + 500) / 1000).to_string()
 }
 
-/// `38 of 102`: denials and labels, to the nearest whole.
-fn counts(cell: Cell) -> String {
-    format!("{} of {}", (cell.denied_milli + 500) / 1000, (cell.seen_milli + 500) / 1000)
-}
-
-fn evidence(group: &Group<'_>) -> String {
-    match group.kind {
-        Kind::Bias => String::new(),
-        Kind::PayerClass => group.names[0].to_owned(),
-        _ if group.best.seen_milli < 500 => "no such claim was answered yet".to_owned(),
-        kind => {
-            let what = if is_of_line(kind) { "service lines" } else { "claims" };
-            format!("{} such {what} were denied at first (recent ones count more)", counts(group.best))
+fn evidence(group: &Group<'_>) -> Cow<'static, str> {
+    let counts = || [whole(group.best.denied_milli), " of ".to_owned(), whole(group.best.seen_milli)].concat();
+    match (group.hit, group.kind) {
+        (Some((_, evidence)), _) if group.best.seen_milli < 1000 => evidence.clone(),
+        (Some((_, evidence)), _) => [evidence, "; this payer denied ", &counts(), " such claims"].concat().into(),
+        (None, Kind::Bias) => "".into(),
+        (None, Kind::PayerClass) => class(group.names[0]).as_str().into(),
+        _ if group.best.seen_milli < 500 => "no such claim was answered yet".into(),
+        (None, kind) => {
+            let what = if is_of_line(kind) { " such service lines" } else { " such claims" };
+            [&counts(), what, " were denied at first (recent ones count more)"].concat().into()
         }
     }
 }
 
-fn words(group: &Group<'_>, micro: i64) -> String {
+/// What a learned matter is. Put together without formatting: this is done a dozen times for each claim.
+fn words(group: &Group<'_>, micro: i64) -> Cow<'static, str> {
     let [one, two, three] = group.names;
     // Of a payer's kinds the second word names the other one, of kinds without a payer the first.
     let other = if two.is_empty() { one } else { two };
-    let more = if micro < 0 { "fewer" } else { "more" };
-    let often = if micro < 0 { "less often" } else { "more often" };
-    match group.kind {
-        Kind::Bias => "How often a claim in order is denied at first, over all payers".to_owned(),
+    let more = if micro < 0 { " denies fewer" } else { " denies more" };
+    let often = if micro < 0 { " less often" } else { " more often" };
+    let denied = if micro < 0 { " is denied less often" } else { " is denied more often" };
+    let are_denied = if micro < 0 { " are denied less often" } else { " are denied more often" };
+    let told = match group.kind {
+        Kind::Bias => return Cow::Borrowed("How often a claim in order is denied at first, over all payers"),
         Kind::PayerClass => payer_class(one, micro),
-        Kind::Payer => format!("Payer {one} denies {more} claims than others of its class"),
-        Kind::ClaimType => format!("Claims of this type ({one}, payer's place {two}) are denied {often}"),
-        Kind::Frequency => format!("Claims with frequency code {one} are denied {often}"),
-        Kind::LineCount => format!("Claims with {one} service lines are denied {often}"),
-        Kind::Lag | Kind::PayerLag => format!("Claims sent {one} days after the service are denied {often}"),
-        Kind::Provider | Kind::PayerProvider => {
-            format!("Claims of billing provider {other} are denied {often}")
-        }
-        Kind::Rendering | Kind::PayerRendering => {
-            format!("Claims for care given by {other} are denied {often}")
-        }
-        Kind::Family | Kind::Procedure => format!("Procedure {one} is denied {often}, whoever pays"),
-        Kind::Diagnosis => format!("Diagnoses of chapter {one} are denied {often}"),
-        Kind::PayerDiagnosis => format!("Payer {one} denies diagnosis {two} {often}"),
-        Kind::PayerDiagnosisSection => {
-            format!("Payer {one} denies {three} with diagnosis {two} {often}")
-        }
-        Kind::Told => format!("Claims that say as much, or as little, as this one are denied {often}"),
+        Kind::Payer => ["Payer ", one, more, " claims than others of its class"].concat(),
+        Kind::ClaimType => ["Claims of this type (", one, ", payer's place ", two, ")", are_denied].concat(),
+        Kind::Frequency => ["Claims with frequency code ", one, are_denied].concat(),
+        Kind::LineCount => ["Claims with ", one, " service lines", are_denied].concat(),
+        Kind::Lag | Kind::PayerLag => ["Claims sent ", one, " days after the service", are_denied].concat(),
+        Kind::Provider | Kind::PayerProvider => ["Claims of billing provider ", other, are_denied].concat(),
+        Kind::Rendering | Kind::PayerRendering => ["Claims for care given by ", other, are_denied].concat(),
+        Kind::Family | Kind::Procedure => ["Procedure ", one, denied, ", whoever pays"].concat(),
+        Kind::Diagnosis => ["Diagnoses of chapter ", one, are_denied].concat(),
+        Kind::PayerDiagnosis => ["Payer ", one, " denies diagnosis ", two, often].concat(),
+        Kind::PayerDiagnosisSection => ["Payer ", one, " denies ", three, " with diagnosis ", two, often].concat(),
+        Kind::Told => ["Claims that say as much, or as little, as this one", are_denied].concat(),
         Kind::FamilyTold | Kind::PayerFamilyTold => {
-            format!("Lines of this family that say as much, or as little, as this one are denied {often}")
+            ["Lines of this family that say as much, or as little, as this one", are_denied].concat()
         }
-        Kind::DiagnosisProcedure => format!("Procedure {two} with diagnosis {one} is denied {often}"),
-        Kind::RenderingProcedure => format!("Procedure {two} by {one} is denied {often}"),
-        _ => format!("Payer {one} denies procedure {two} {often} than others do"),
-    }
+        Kind::DiagnosisProcedure => ["Procedure ", two, " with diagnosis ", one, denied].concat(),
+        Kind::RenderingProcedure => ["Procedure ", two, " by ", one, denied].concat(),
+        _ => ["Payer ", one, " denies procedure ", two, often, " than others do"].concat(),
+    };
+    Cow::Owned(told)
+}
+
+fn class(word: &str) -> PayerClass {
+    PayerClass::ALL.into_iter().find(|class| class.as_str() == word).unwrap_or(PayerClass::Other)
 }
 
 fn payer_class(word: &str, micro: i64) -> String {
-    let class = PayerClass::ALL.into_iter().find(|class| class.as_str() == word).unwrap_or(PayerClass::Other);
     let how = match micro {
-        1.. => "denies more claims than payers do on average",
-        0 => "counts as the average of all payers",
-        _ => "denies fewer claims than payers do on average",
+        1.. => " denies more claims than payers do on average",
+        0 => " counts as the average of all payers",
+        _ => " denies fewer claims than payers do on average",
     };
-    format!("{} {how}", class.words())
+    [class(word).words(), how].concat()
 }

@@ -12,11 +12,12 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use snapshot::{Cell, Snapshot};
 
-use self::explain::{Weighed, contributions, weigh};
+use self::explain::{Broken, Weighed, contributions, weigh};
 use self::fixed::{band_micro, kappa_ppb, points_tenths, probability, shrink, tenths, to_micro};
 use super::claim::Claim;
 use super::model::{Features, Kind};
@@ -94,7 +95,7 @@ impl Levels {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
     /// `baseline`, `payer_class`, the code of a rule, a learned matter such as `payer_procedure`, or `calibration`.
-    pub code: String,
+    pub code: &'static str,
     /// The group it counts in; none for the baseline and the calibration.
     pub component: Option<Component>,
     /// The service line it is about, from 1.
@@ -104,24 +105,24 @@ pub struct Contribution {
     /// The same in tenths of points, of which 20 whole ones double the odds.
     pub points_tenths: i64,
     /// The adjustment reason codes it leads to, the likeliest first.
-    pub carcs: Vec<&'static str>,
+    pub carcs: &'static [&'static str],
     /// Whether such a claim is usually rejected before adjudication.
     pub blocking: bool,
     /// What it is, for billers.
-    pub words: String,
+    pub words: Cow<'static, str>,
     /// What was seen, without patient data.
-    pub evidence: String,
+    pub evidence: Cow<'static, str>,
 }
 
 /// One thing to put right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recommendation {
-    /// The code of the rule that is broken.
-    pub code: String,
+    /// The code of the rule that is broken, or `authorization`.
+    pub code: &'static str,
     /// The (first) service line, from 1.
     pub line: Option<u16>,
     /// What to do.
-    pub words: String,
+    pub words: &'static str,
     /// Tenths of points of `overall_score` that go away when it is done.
     pub points_tenths: u16,
     /// Whether the claim is usually rejected before adjudication if it is not done.
@@ -254,14 +255,14 @@ fn calibrated(micro: i64, snapshot: &Snapshot) -> i64 {
 /// One hit per rule, so that a long claim does not add the same fault up: the first, whose evidence tells how many there are.
 ///
 /// All places of a rule share its cell, so the first line is the one with the largest mean.
-fn merge_lines(hits: &[Hit]) -> Vec<(&Hit, String)> {
+fn merge_lines(hits: &[Hit]) -> Vec<Broken<'_>> {
     hits.chunk_by(|one, other| one.place == other.place)
         .filter_map(|same| {
             let first = same.first()?;
             let evidence = match (same.len(), first.line) {
                 (1, _) => first.evidence.clone(),
-                (count, Some(_)) => format!("{}; {count} lines in all", first.evidence),
-                (count, None) => format!("{}; {count} places in all", first.evidence),
+                (count, Some(_)) => format!("{}; {count} lines in all", first.evidence).into(),
+                (count, None) => format!("{}; {count} places in all", first.evidence).into(),
             };
             Some((first, evidence))
         })
@@ -270,15 +271,15 @@ fn merge_lines(hits: &[Hit]) -> Vec<(&Hit, String)> {
 
 fn calibration(micro: i64) -> Contribution {
     Contribution {
-        code: "calibration".to_owned(),
+        code: "calibration",
         component: None,
         line: None,
         micro_log_odds: micro,
         points_tenths: points_tenths(micro),
-        carcs: Vec::new(),
+        carcs: &[],
         blocking: false,
-        words: "Calibration against outcomes, and rounding".to_owned(),
-        evidence: String::new(),
+        words: Cow::Borrowed("Calibration against outcomes, and rounding"),
+        evidence: Cow::Borrowed(""),
     }
 }
 
@@ -301,7 +302,7 @@ pub fn odds_points_tenths(micro_log_odds: i64) -> i64 {
 
 /// What can be put right, ordered by what it gains; a gain is the score with the fault less the score without it.
 fn recommendations(
-    broken: &[(&Hit, String)],
+    broken: &[Broken<'_>],
     weighed: &Weighed<'_>,
     snapshot: &Snapshot,
     unrounded: f64,
@@ -313,9 +314,9 @@ fn recommendations(
         .map(|(hit, _)| {
             let gain = gain(weighed.without_rule(hit.rule.id));
             let advice = Recommendation {
-                code: hit.rule.id.to_owned(),
+                code: hit.rule.id,
                 line: hit.line,
-                words: hit.rule.fix.to_owned(),
+                words: hit.rule.fix,
                 points_tenths: tenths(gain),
                 blocking: hit.rule.blocking,
             };
@@ -324,10 +325,9 @@ fn recommendations(
         .collect();
     if let Some(gain) = weighed.with_authorization(snapshot).map(gain) {
         let advice = Recommendation {
-            code: "authorization".to_owned(),
+            code: "authorization",
             line: weighed.line,
-            words: "Ask this payer whether the procedure needs an authorization, and put its number on the claim"
-                .to_owned(),
+            words: "Ask this payer whether the procedure needs an authorization, and put its number on the claim",
             points_tenths: tenths(gain),
             blocking: false,
         };

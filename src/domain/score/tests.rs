@@ -11,7 +11,7 @@ fn score_of(claim: &Claim) -> Score {
 }
 
 fn codes(score: &Score) -> Vec<&str> {
-    score.contributions.iter().map(|part| part.code.as_str()).collect()
+    score.contributions.iter().map(|part| part.code).collect()
 }
 
 /// SplitMix64: a small generator of the test's own, so that a failing claim can be made again.
@@ -188,7 +188,7 @@ fn the_same_fault_on_many_lines_counts_once_and_says_how_often() {
     let three = score_of(&claim);
     assert_eq!(one.logit_micro, three.logit_micro);
     let part = three.risk_factors()[0];
-    assert_eq!((part.code.as_str(), part.line), ("CP03", Some(1)));
+    assert_eq!((part.code, part.line), ("CP03", Some(1)));
     assert_eq!(part.evidence, "modifier 50 with RT; 3 lines in all");
     assert_ne!(one.input_hash, three.input_hash);
 }
