@@ -15,18 +15,11 @@ use crate::domain::types::Cents;
 pub struct Feature {
     /// What kind of factor.
     pub kind: Kind,
-    words: [u32; WORDS],
+    pub(super) words: [Word; WORDS],
 }
 
 /// In the place of a word that a name does not have.
-const ABSENT: u32 = u32::MAX;
-
-impl Feature {
-    /// The places of its words.
-    pub(super) fn words(&self) -> [Option<usize>; WORDS] {
-        self.words.map(|word| (word != ABSENT).then_some(word as usize))
-    }
-}
+pub(super) const ABSENT: Word = Word::MAX;
 
 /// All factors of a claim. The words of their names lie in one text, so that making them costs few allocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +68,11 @@ impl Features {
         self.lines.iter().zip(ends).map(|(start, end)| self.all.get(*start..end).unwrap_or_default())
     }
 
+    /// All factors: those of the whole claim, then those of each line.
+    pub fn all(&self) -> &[Feature] {
+        &self.all
+    }
+
     /// The number of service lines.
     pub fn line_count(&self) -> usize {
         self.lines.len()
@@ -82,23 +80,26 @@ impl Features {
 
     /// The words of all names, in their order.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> {
-        (0..self.ends.len()).map(|place| self.word_at(place))
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| self.text.get(from as usize..*to as usize).unwrap_or_default())
     }
 
-    fn word_at(&self, place: usize) -> &str {
-        let end = |place: usize| self.ends.get(place).map_or(0, |end| *end as usize);
-        let from = place.checked_sub(1).map_or(0, end);
-        self.text.get(from..end(place)).unwrap_or_default()
+    /// A word by its place; empty where there is none.
+    fn word_at(&self, place: Word) -> &str {
+        let Some(end) = self.ends.get(place as usize) else { return "" };
+        let from = place.checked_sub(1).and_then(|before| self.ends.get(before as usize)).copied().unwrap_or(0);
+        self.text.get(from as usize..*end as usize).unwrap_or_default()
     }
 
     /// The words that name a factor; empty ones where there are fewer.
     pub fn names(&self, feature: &Feature) -> [&str; WORDS] {
-        feature.words().map(|word| word.map_or("", |place| self.word_at(place)))
+        let [one, two, three] = feature.words;
+        [self.word_at(one), self.word_at(two), self.word_at(three)]
     }
 
     /// The name of a factor written out, such as `payer_procedure/60054|99213`.
     pub fn key(&self, feature: &Feature) -> String {
-        feature.kind.key(feature.words().into_iter().flatten().map(|place| self.word_at(place)))
+        feature.kind.key(feature.words.into_iter().filter(|word| *word != ABSENT).map(|word| self.word_at(word)))
     }
 
     /// Adds a word. What separates words is written otherwise, so that a name written out has one reading only.

@@ -5,25 +5,30 @@
 //! sorted. Must never: give out the map's own order, which differs from run to run.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::features::{Feature, Features};
+use super::features::{ABSENT, Feature, Features};
 use super::{Kind, WORDS};
 
-/// A number that stands for no word: the name is shorter.
-const ABSENT: u32 = u32::MAX;
 /// A number for words that the table does not know.
 const UNKNOWN: u32 = u32::MAX - 1;
 
 /// A name: the kind and the numbers of its words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Name(u128);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    kind: Kind,
+    words: [u32; WORDS],
+}
 
-impl Name {
-    fn new(kind: Kind, words: [u32; WORDS]) -> Self {
-        Self(words.into_iter().fold(kind as u128, |name, word| name << 32 | u128::from(word)))
+impl Hash for Name {
+    /// As two numbers: this is where looking up spends its time.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [one, two, three] = self.words;
+        state.write_u64(u64::from(one) << 32 | u64::from(two));
+        state.write_u64((self.kind as u64) << 32 | u64::from(three));
     }
 }
 
@@ -33,7 +38,7 @@ pub struct Table<T> {
     numbers: HashMap<Arc<str>, u32, RandomState>,
     words: Vec<Arc<str>>,
     places: HashMap<Name, u32, RandomState>,
-    names: Vec<(Kind, [u32; WORDS])>,
+    names: Vec<Name>,
     rows: Vec<T>,
 }
 
@@ -54,8 +59,17 @@ impl<T> Default for Table<T> {
 pub struct Numbers(Vec<u32>);
 
 impl Numbers {
-    fn of(&self, feature: &Feature) -> [u32; WORDS] {
-        feature.words().map(|word| word.map_or(ABSENT, |word| self.0.get(word).copied().unwrap_or(UNKNOWN)))
+    fn name(&self, feature: &Feature) -> Name {
+        let [one, two, three] = feature.words;
+        // Written out: the compiler makes much less of `map` here.
+        Name { kind: feature.kind, words: [self.number(one), self.number(two), self.number(three)] }
+    }
+
+    fn number(&self, word: u32) -> u32 {
+        match word {
+            ABSENT => ABSENT,
+            word => self.0.get(word as usize).copied().unwrap_or(UNKNOWN),
+        }
     }
 }
 
@@ -84,21 +98,21 @@ impl<T> Table<T> {
 
     /// The place of a factor's row, by numbers of this table.
     pub fn place(&self, feature: &Feature, numbers: &Numbers) -> Option<usize> {
-        self.places.get(&Name::new(feature.kind, numbers.of(feature))).map(|place| *place as usize)
+        self.places.get(&numbers.name(feature)).map(|place| *place as usize)
     }
 
     /// The same; a row that is not there is made.
     pub fn place_or(&mut self, feature: &Feature, numbers: &Numbers, make: impl FnOnce() -> T) -> usize {
         match self.place(feature, numbers) {
             Some(place) => place,
-            None => self.push(feature.kind, numbers.of(feature), make()),
+            None => self.push(numbers.name(feature), make()),
         }
     }
 
-    fn push(&mut self, kind: Kind, words: [u32; WORDS], row: T) -> usize {
+    fn push(&mut self, name: Name, row: T) -> usize {
         let place = self.rows.len();
-        self.places.insert(Name::new(kind, words), u32::try_from(place).unwrap_or(u32::MAX));
-        self.names.push((kind, words));
+        self.places.insert(name, u32::try_from(place).unwrap_or(u32::MAX));
+        self.names.push(name);
         self.rows.push(row);
         place
     }
@@ -115,18 +129,18 @@ impl<T> Table<T> {
         for (number, word) in numbers.iter_mut().zip(names).filter(|(_, word)| !word.is_empty()) {
             *number = *self.numbers.get(word)?;
         }
-        self.at(*self.places.get(&Name::new(kind, numbers))? as usize)
+        self.at(*self.places.get(&Name { kind, words: numbers })? as usize)
     }
 
     /// Puts a row in under its name written out, instead of the one that was there; `None` when that is no name.
     pub fn put(&mut self, key: &str, row: T) -> Option<()> {
         let (kind, words) = Kind::parse_key(key)?;
         let numbers = words.map(|word| word.map_or(ABSENT, |word| self.number(word)));
-        let place = self.places.get(&Name::new(kind, numbers)).map(|place| *place as usize);
+        let place = self.places.get(&Name { kind, words: numbers }).map(|place| *place as usize);
         match place.and_then(|place| self.rows.get_mut(place)) {
             Some(old) => *old = row,
             None => {
-                self.push(kind, numbers, row);
+                self.push(Name { kind, words: numbers }, row);
             }
         }
         Some(())
@@ -144,7 +158,7 @@ impl<T> Table<T> {
 
     /// The same names with other rows, each made of the kind and the first word.
     pub fn map<U>(&self, mut make: impl FnMut(Kind, &str) -> U) -> Table<U> {
-        let rows = self.names.iter().map(|(kind, words)| make(*kind, self.word(words[0]))).collect();
+        let rows = self.names.iter().map(|name| make(name.kind, self.word(name.words[0]))).collect();
         Table {
             numbers: self.numbers.clone(),
             words: self.words.clone(),
@@ -156,9 +170,9 @@ impl<T> Table<T> {
 
     /// All rows with their kinds and names written out, in the order in which they were first put in.
     pub fn rows(&self) -> impl Iterator<Item = (Kind, String, &T)> {
-        self.names.iter().zip(&self.rows).map(|((kind, words), row)| {
-            let words = words.iter().take_while(|word| **word != ABSENT).map(|word| self.word(*word));
-            (*kind, kind.key(words), row)
+        self.names.iter().zip(&self.rows).map(|(name, row)| {
+            let words = name.words.iter().take_while(|word| **word != ABSENT).map(|word| self.word(*word));
+            (name.kind, name.kind.key(words), row)
         })
     }
 

@@ -165,7 +165,12 @@ fn future_service(claim: &Claim, facts: &Facts) -> Verdict {
 }
 
 /// Notes whether two days stand in order, when both are told.
-fn ordered(judgement: &mut Judgement, line: Option<u16>, (first, last): (Option<Date>, Option<Date>), evidence: &'static str) {
+fn ordered(
+    judgement: &mut Judgement,
+    line: Option<u16>,
+    (first, last): (Option<Date>, Option<Date>),
+    evidence: &'static str,
+) {
     match (first, last) {
         (Some(first), Some(last)) if first > last => judgement.hit(line, evidence),
         (Some(_), Some(_)) => judgement.pass(),

@@ -35,17 +35,25 @@ pub(super) struct Weighed<'a> {
 /// a long claim is not riskier for its length alone.
 pub(super) fn weigh<'a>(features: &'a Features, snapshot: &Snapshot) -> Weighed<'a> {
     let numbers = snapshot.numbers(features);
-    let find = |feature: &Feature| snapshot.find(features, feature, &numbers);
-    let sum = |line: &[Feature]| -> i64 { line.iter().map(|feature| find(feature).mean_micro).sum() };
-    let sums = features.lines().map(|line| (sum(line), line)).enumerate();
-    let worst = sums.reduce(|worst, one| if one.1.0 > worst.1.0 { one } else { worst });
-    let (line, of_line) = worst.map_or((None, &[][..]), |(place, (_, line))| (Some(place + 1), line));
-    let of_claim = features.claim();
-    let mut parts = Vec::with_capacity(of_claim.len() + of_line.len());
-    parts.extend(of_claim.iter().chain(of_line).map(|feature| Part {
+    let cells: Vec<Cell> = features.all().iter().map(|feature| snapshot.find(features, feature, &numbers)).collect();
+    let (of_claim, mut of_lines) = cells.split_at(features.claim().len());
+    let mut worst: Option<(i64, usize, &[Feature], &[Cell])> = None;
+    for (place, line) in features.lines().enumerate() {
+        let (cells, rest) = of_lines.split_at(line.len());
+        of_lines = rest;
+        let sum = cells.iter().map(|cell| cell.mean_micro).sum();
+        if worst.is_none_or(|(most, ..)| sum > most) {
+            worst = Some((sum, place + 1, line, cells));
+        }
+    }
+    let (line, of_line) =
+        worst.map_or((None, (&[][..], &[][..])), |(_, place, line, cells)| (Some(place), (line, cells)));
+    let mut parts = Vec::with_capacity(of_claim.len() + of_line.0.len());
+    let chosen = features.claim().iter().zip(of_claim).chain(of_line.0.iter().zip(of_line.1));
+    parts.extend(chosen.map(|(feature, cell)| Part {
         kind: feature.kind,
         names: features.names(feature),
-        cell: find(feature),
+        cell: *cell,
     }));
     Weighed {
         mean_micro: parts.iter().map(|part| part.cell.mean_micro).sum(),

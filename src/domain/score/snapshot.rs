@@ -31,7 +31,9 @@ impl Cell {
     /// What is believed of a factor before anything was seen of it.
     pub(super) fn prior(kind: Kind, name: &str) -> Self {
         let (mean, variance_micro) = prior(kind, name);
-        Self { mean_micro: to_micro(mean), variance_micro, ..Self::default() }
+        // Of most kinds the prior mean is nothing, which needs no rounding.
+        let mean_micro = if mean == 0.0 { 0 } else { to_micro(mean) };
+        Self { mean_micro, variance_micro, ..Self::default() }
     }
 }
 
