@@ -20,6 +20,7 @@ const LARGE: &[&str] = &[
     "claim_outcomes",
     "claim_acknowledgements",
     "risk_scores",
+    "label_scores",
     "ingest_events",
     "audit_log",
 ];
@@ -62,6 +63,9 @@ const FILL: &[&str] = &[
      SELECT s.claim_id, s.id, c.overall_score, c.risk_level, 0,
          '{\"payer\":0,\"coding\":0,\"documentation\":0,\"eligibility\":0,\"provider\":0,\"historical\":0}', '[]', '[]', false,
          'm', 'r', 'h', c.created_at FROM claim_submissions s JOIN claims c ON c.id = s.claim_id",
+    "INSERT INTO label_scores (submission_id, risk_score_id, probability_micro, denied, labelled_at)
+     SELECT o.submission_id, r.id, r.id % 1000000, r.id % 8 = 0, r.calculated_at
+     FROM claim_outcomes o JOIN risk_scores r ON r.submission_id = o.submission_id",
     "INSERT INTO ingest_events (source, event_id, event_type, event_time, body_hash, result, claim_id)
      SELECT 'urn:fill', 'e' || id, 'claim.submitted', version_time, '\\x00', 'accepted', id FROM claims",
     "INSERT INTO audit_log (actor, action, entity, entity_id) SELECT 'api', 'read', 'claim', id FROM claims",
