@@ -5,6 +5,7 @@ mod calibration;
 mod failures;
 mod flow;
 mod harness;
+mod history;
 mod learning;
 mod linking;
 mod queries;

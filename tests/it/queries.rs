@@ -7,7 +7,7 @@ use claimrisk::simulate::{Options, simulate};
 use claimrisk::wire::{Payload, x12_event};
 
 use crate::flow::quiet;
-use crate::harness::{Place, servers};
+use crate::harness::{Place, assert_success, servers};
 
 /// Tables that grow with the claims.
 const LARGE: &[&str] = &[
@@ -162,6 +162,7 @@ async fn exercise(place: &Place) {
     let id = place.count("SELECT max(claim_id) FROM claim_submissions WHERE body <> '{}'").await;
     let (status, body) = worker.post(&format!("/api/v1/risk/{id}/calculate"), "").await;
     assert!(matches!(status, 200 | 201), "{status} {body}");
+    assert_success(&place.run(&["model", "calibration", "--since", "2026-01-01"]));
     // The learner looks once every ten seconds.
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(worker.terminate(), 0);
