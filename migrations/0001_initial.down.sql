@@ -5,6 +5,7 @@ DROP TABLE reference_tables;
 DROP TABLE ingest_events;
 DROP TABLE model_snapshots;
 DROP TABLE denial_patterns;
+DROP TABLE label_scores;
 DROP TABLE risk_scores;
 DROP TABLE claim_acknowledgements;
 DROP TABLE label_removals;

@@ -224,6 +224,17 @@ CREATE TABLE risk_scores (
     calculated_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- What calibration is counted from: each submission's first label beside the score that stood when it came. A label that
+-- changes or goes leaves its row as it was: it counts once, here and in the metrics.
+CREATE TABLE label_scores (
+    submission_id     bigint PRIMARY KEY REFERENCES claim_submissions (id),
+    risk_score_id     bigint NOT NULL REFERENCES risk_scores (id),
+    probability_micro integer NOT NULL CHECK (probability_micro BETWEEN 0 AND 1000000),  -- of that score, in millionths
+    bin               integer NOT NULL GENERATED ALWAYS AS (least(probability_micro / 100000, 9)) STORED,
+    denied            boolean NOT NULL,                -- in whole or in part
+    labelled_at       timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE denial_patterns (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     payer_id       bigint NOT NULL REFERENCES payers (id),

@@ -1,6 +1,7 @@
 DROP INDEX ix_audit_log_at;
 DROP INDEX ix_ingest_events_acknowledgement_id;
 DROP INDEX ix_ingest_events_remittance_id;
+DROP INDEX ix_label_scores_labelled_at;
 DROP INDEX ix_label_removals_removed_at;
 DROP INDEX ix_claim_outcomes_updated_at;
 DROP INDEX ix_claim_outcomes_claim_id;

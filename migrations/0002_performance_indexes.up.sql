@@ -47,6 +47,8 @@ CREATE INDEX ix_remittances_unlinked ON remittances (id) WHERE claim_id IS NULL;
 CREATE INDEX ix_claim_outcomes_claim_id ON claim_outcomes (claim_id);
 CREATE INDEX ix_claim_outcomes_updated_at ON claim_outcomes (updated_at, id);
 CREATE INDEX ix_label_removals_removed_at ON label_removals (removed_at);
+-- Calibration since a day.
+CREATE INDEX ix_label_scores_labelled_at ON label_scores (labelled_at);
 -- A receipt is found again when its remittance or acknowledgement finds its claim, or loses it.
 CREATE INDEX ix_ingest_events_remittance_id ON ingest_events (remittance_id) WHERE remittance_id IS NOT NULL;
 CREATE INDEX ix_ingest_events_acknowledgement_id ON ingest_events (acknowledgement_id)

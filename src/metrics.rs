@@ -3,11 +3,14 @@
 //! Labels are closed sets, written down in [`CATALOGUE`]; must never carry a claim, a patient, a member or free text.
 //! No other file names a metric.
 
+mod drift;
+
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 
+use crate::domain::drift::{BIN_NAMES, Labelled, bin};
 use crate::wire::{EventType, Reason};
 
 /// What a metric is.
@@ -61,6 +64,8 @@ const REASONS: &[&str] = &[
 const STAGES: &[&str] = &["decode", "read", "link", "score", "persist", "cache", "settle"];
 const LEVELS: &[&str] = &["low", "medium", "high", "critical"];
 const OUTCOMES: &[&str] = &["paid", "partial", "denied", "recouped"];
+/// What a label says in the calibration: a partial denial is one.
+const LABELS: &[&str] = &["denied", "paid"];
 const DEPENDENCIES: &[&str] = &["rabbitmq", "postgres", "redis"];
 
 const FAST: &[f64] = &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
@@ -108,6 +113,10 @@ const STAGE: &str = "claimrisk_stage_duration_seconds";
 const READABLE: &str = "claimrisk_publish_to_readable_seconds";
 const BATCH_MESSAGES: &str = "claimrisk_batch_messages";
 const SCORES: &str = "claimrisk_scores_total";
+const SCORE_BINS: &str = "claimrisk_score_bins_total";
+const PREDICTED: &str = "claimrisk_calibration_predicted_total";
+const CALIBRATION_OUTCOMES: &str = "claimrisk_calibration_outcomes_total";
+const BRIER: &str = "claimrisk_brier_loss_total";
 const OUTCOMES_TOTAL: &str = "claimrisk_outcomes_total";
 const DEPENDENCY_UP: &str = "claimrisk_dependency_up";
 const BUILD_INFO: &str = "claimrisk_build_info";
@@ -143,6 +152,22 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     histogram(BATCH_MESSAGES, "Messages in a batch", &[], BATCH),
     counter(SCORES, "Scores computed for events, by level", &[("level", LEVELS)]),
+    counter(
+        SCORE_BINS,
+        "Scores computed for events, by the lower end of their tenth of the probability",
+        &[("bin", &BIN_NAMES)],
+    ),
+    counter(
+        PREDICTED,
+        "Sum of the probabilities of denial that stood when first labels came, by bin",
+        &[("bin", &BIN_NAMES)],
+    ),
+    counter(
+        CALIBRATION_OUTCOMES,
+        "First labels by the bin of the probability that stood when they came; a partial denial is denied",
+        &[("bin", &BIN_NAMES), ("outcome", LABELS)],
+    ),
+    counter(BRIER, "Sum of the squared distances of the probability that stood and the first label", &[]),
     counter(OUTCOMES_TOTAL, "Submissions that got their first label, or a new final one", &[("outcome", OUTCOMES)]),
     gauge(DEPENDENCY_UP, "Whether a server answered when last used", &[("dependency", DEPENDENCIES)]),
     gauge(BUILD_INFO, "Always 1; tells the version", &[("version", &[])]),
@@ -239,6 +264,8 @@ struct Handles {
     readable: Vec<Histogram>,
     batch: Histogram,
     scores: Vec<Counter>,
+    score_bins: Vec<Counter>,
+    labels: Vec<Vec<Counter>>,
 }
 
 static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
@@ -251,6 +278,8 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     readable: each_histogram(READABLE, "event_type", EVENT_TYPES),
     batch: registered::histogram(BATCH_MESSAGES, &[]),
     scores: each_counter(SCORES, "level", LEVELS),
+    score_bins: each_counter(SCORE_BINS, "bin", &BIN_NAMES),
+    labels: drift::outcomes(),
 });
 
 fn each_counter(name: &'static str, label: &'static str, values: &[&'static str]) -> Vec<Counter> {
@@ -285,12 +314,12 @@ pub fn initialise() {
         .iter()
         .flatten()
         .for_each(|c| c.increment(0));
-    for (name, label, values) in
-        [(DEAD_LETTERS, "reason", REASONS), (OUTCOMES_TOTAL, "outcome", OUTCOMES), (SCORES, "level", LEVELS)]
-    {
+    for (name, label, values) in [(DEAD_LETTERS, "reason", REASONS), (OUTCOMES_TOTAL, "outcome", OUTCOMES)] {
         each_counter(name, label, values).iter().for_each(|counter| counter.increment(0));
     }
-    HANDLES.gets.iter().chain(&HANDLES.settled).flatten().chain(&HANDLES.received).for_each(|c| c.increment(0));
+    let pairs = HANDLES.gets.iter().chain(&HANDLES.settled).chain(&HANDLES.labels).flatten();
+    let single = HANDLES.received.iter().chain(&HANDLES.scores).chain(&HANDLES.score_bins);
+    pairs.chain(single).for_each(|counter| counter.increment(0));
     HANDLES.in_flight.set(0.0);
     for dependency in DEPENDENCIES {
         registered::gauge(DEPENDENCY_UP, &[("dependency", dependency)]).set(0.0);
@@ -335,8 +364,9 @@ pub fn batch(messages: usize) {
     HANDLES.batch.record(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
 }
 
-/// A claim event was scored.
-pub fn scored(level: &str) {
+/// A claim event was scored; the probability is in millionths.
+pub fn scored(level: &str, probability_micro: u32) {
+    HANDLES.score_bins[bin(probability_micro)].increment(1);
     if let Some(index) = LEVELS.iter().position(|known| *known == level) {
         HANDLES.scores[index].increment(1);
     }
@@ -347,6 +377,12 @@ pub fn outcome(outcome: &str) {
     if let Some(known) = OUTCOMES.iter().find(|known| **known == outcome) {
         registered::counter(OUTCOMES_TOTAL, &[("outcome", known)]).increment(1);
     }
+}
+
+/// A submission got its first label, and that is committed.
+pub fn labelled(labelled: Labelled) {
+    HANDLES.labels[bin(labelled.probability_micro)][usize::from(!labelled.denied)].increment(1);
+    drift::add(labelled);
 }
 
 /// Cache look-ups: indexes into [`ENTITIES`] and [`GET_RESULTS`].
@@ -387,11 +423,16 @@ pub fn dependency_up(dependency: Dependency, up: bool) {
     });
 }
 
-/// The model that scores, in the text format. It is written at each scrape and not kept: a gauge per model would leave a
-/// series behind with every model that is learned.
-pub fn model_info(version: &str) -> String {
-    let help = CATALOGUE.iter().find(|metric| metric.name == MODEL_INFO).map_or("", |metric| metric.help);
-    format!("# HELP {MODEL_INFO} {help}\n# TYPE {MODEL_INFO} gauge\n{MODEL_INFO}{{model_version=\"{version}\"}} 1\n")
+/// What is written at each scrape, in the text format: sums of fractions, and the model that scores. That one is not kept:
+/// a gauge per model would leave a series behind with every model that is learned.
+pub fn written(model_version: &str) -> String {
+    let help = help(MODEL_INFO);
+    let model = format!("{MODEL_INFO}{{model_version=\"{model_version}\"}} 1");
+    format!("{}# HELP {MODEL_INFO} {help}\n# TYPE {MODEL_INFO} gauge\n{model}\n", drift::text())
+}
+
+fn help(name: &str) -> &'static str {
+    CATALOGUE.iter().find(|metric| metric.name == name).map_or("", |metric| metric.help)
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ fn tokens(legend: &str) -> Vec<&str> {
 
 /// An expression as Grafana would send it with every variable at its widest.
 fn substituted(expr: &str) -> String {
-    let mut out = expr.replace("$__rate_interval", "4m").replace("$__range", "10m");
+    // Two windows fit into the ten minutes of the tests: one can be held against the one before it.
+    let mut out = expr.replace("$__rate_interval", "4m").replace("$__range", "10m").replace("$window", "5m");
     for name in ["job", "instance", "entity", "event_type"] {
         out = out.replace(&format!("${name}"), ".+");
     }
@@ -219,6 +220,25 @@ fn every_query_filters_by_job_and_instance_and_takes_rates_of_counters() {
         faults.extend(found.map(|fault| format!("{}: {fault}", placed.place)));
         let lost = tokens(&placed.legend).into_iter().filter(|label| !query.grouped_by.contains(*label));
         faults.extend(lost.map(|label| format!("{}: the legend's {label} is no output label", placed.place)));
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn every_variable_of_a_query_is_defined_in_its_dashboard() {
+    let mut faults = Vec::new();
+    let all = dashboards();
+    for placed in all_queries() {
+        let (name, _) = placed.place.split_once(',').expect("the file's name comes first");
+        let variables = list(&all[name], "/templating/list");
+        let defined: BTreeSet<&str> = variables.iter().map(|variable| text(variable, "/name")).collect();
+        for part in placed.expr.split('$').skip(1) {
+            let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(part.len());
+            let (word, _) = part.split_at(end);
+            if !(word.starts_with("__") || defined.contains(word)) {
+                faults.push(format!("{}: ${word} is not defined", placed.place));
+            }
+        }
     }
     assert_none(&faults);
 }
@@ -352,6 +372,49 @@ fn an_entity_is_held_to_its_own_target() {
     series.extend(look_ups("a", "remittance", &[("hit", 0), ("miss", 0), ("stale", 0)]));
     let expected = [(expression_of("Entities below target"), 2.0)];
     if let Some(result) = evaluate("dashboard_targets.json", &series, &expected) {
+        assert_eq!(result, Ok(()));
+    }
+}
+
+/// A counter of one worker, as a rate per minute.
+fn moving(instance: &str, name: &str, labels: &str, rate: &str) -> (String, String) {
+    (format!("{name}{{job=\"claimrisk\",instance=\"{instance}\"{labels}}}"), format!("0+{rate}x20"))
+}
+
+#[test]
+fn calibration_is_that_of_the_fleet_and_not_of_its_workers() {
+    // Worker a alone denies two of five where it predicted one, worker b none of five: together they are right at 0.2,
+    // and predict 3.25 of five at 0.6 where two were denied.
+    let mut series = Vec::new();
+    for (instance, bin, predicted, denied, paid) in
+        [("a", "0.2", "1", "2", "3"), ("b", "0.2", "1", "0", "5"), ("b", "0.6", "3.25", "2", "3")]
+    {
+        series.push(moving(instance, "claimrisk_calibration_predicted_total", &format!(",bin=\"{bin}\""), predicted));
+        for (outcome, rate) in [("denied", denied), ("paid", paid)] {
+            let labels = format!(",bin=\"{bin}\",outcome=\"{outcome}\"");
+            series.push(moving(instance, "claimrisk_calibration_outcomes_total", &labels, rate));
+        }
+    }
+    series.extend([("a", "0.8"), ("b", "0.7")].map(|(one, rate)| moving(one, "claimrisk_brier_loss_total", "", rate)));
+    let expected =
+        [("Calibration error", 1.25 / 15.0), ("Denied", 4.0 / 15.0), ("Predicted", 5.25 / 15.0), ("Brier score", 0.1)]
+            .map(|(title, value)| {
+                (format!("round({}, 0.0001)", expression_of(title)), (value * 1e4_f64).round() / 1e4)
+            });
+    if let Some(result) = evaluate("dashboard_calibration.json", &series, &expected) {
+        assert_eq!(result, Ok(()));
+    }
+}
+
+#[test]
+fn drift_is_measured_against_the_window_before() {
+    // Shares of 1/4 and 3/4 in the first five minutes, of 3/4 and 1/4 in the next: 2 * 1/2 * ln 3.
+    let of = |bin: &str, values: &str| {
+        (format!("claimrisk_score_bins_total{{job=\"claimrisk\",instance=\"a\",bin=\"{bin}\"}}"), values.to_owned())
+    };
+    let series = [of("0.1", "0+1x5 8+3x10"), of("0.5", "0+3x5 16+1x10")];
+    let expected = [(format!("round({}, 0.0001)", expression_of("Drift of scores (PSI)")), 1.0986)];
+    if let Some(result) = evaluate("dashboard_drift.json", &series, &expected) {
         assert_eq!(result, Ok(()));
     }
 }

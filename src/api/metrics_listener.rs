@@ -34,7 +34,7 @@ pub fn metrics_router(handle: PrometheusHandle, state: Arc<ApiState>) -> Router 
 
 /// The text format 0.0.4.
 fn rendered(handle: &PrometheusHandle, state: &ApiState) -> Response {
-    let text = handle.render() + &metrics::model_info(state.model.current().snapshot.version());
+    let text = handle.render() + &metrics::written(state.model.current().snapshot.version());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -18,11 +18,21 @@ use crate::cache::Entity;
 use crate::domain::claim::Claim;
 use crate::domain::types::Date;
 use crate::store::read::{self, Rescored};
-use crate::view::{RiskScoreView, ScoreView};
+use crate::view::{RiskScoreView, ScoreChanges, ScoreView, changes};
 use crate::wire::{self, Violation};
 
 /// How often a claim is scored anew when it is sent again while that is done.
 const RACES: usize = 4;
+
+/// A score with what tells it from the one before.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HistoryItem {
+    #[serde(flatten)]
+    score: RiskScoreView,
+    /// What is different from the score before; absent in the first score of the claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<ScoreChanges>,
+}
 
 /// The scores of a claim.
 #[derive(Serialize, ToSchema)]
@@ -30,7 +40,7 @@ pub(super) struct HistoryView {
     /// The claim.
     claim_id: i64,
     /// Its scores, the newest first.
-    items: Vec<RiskScoreView>,
+    items: Vec<HistoryItem>,
     /// How many there are in all.
     total: i64,
     /// Scores left out at the start.
@@ -71,7 +81,7 @@ pub(super) async fn current(
     Ok(Json(score))
 }
 
-/// All scores of a claim, the newest first.
+/// All scores of a claim, the newest first, each with what changed since the one before.
 #[utoipa::path(get, path = "/api/v1/risk/{claim_id}/history", tag = "risk",
     params(("claim_id" = i64, Path, description = "Claim"), HistoryQuery), responses(
         (status = 200, body = HistoryView),
@@ -86,14 +96,29 @@ pub(super) async fn history(
     let claim_id = params::id("claim_id", &claim_id)?;
     let request = params.page()?;
     params.finish()?;
-    let items = read::history(&state.pool, claim_id, request.skip, request.limit).await?;
+    // One more than asked for: the last of the page is compared with the one before it.
+    let scores = read::history(&state.pool, claim_id, request.skip, request.limit.saturating_add(1)).await?;
     let total = read::history_length(&state.pool, claim_id).await?;
     // A stored claim has a score.
     if total == 0 {
         return Err(ApiError::not_found("claim"));
     }
     audit::claims_read(&state, &[claim_id]).await?;
+    let items = with_changes(scores, request.limit);
     Ok(Json(HistoryView { claim_id, items, total, skip: request.skip, limit: request.limit }))
+}
+
+/// Scores, the newest first, with what tells each from the next of the list, up to a number of them.
+fn with_changes(scores: Vec<RiskScoreView>, limit: i64) -> Vec<HistoryItem> {
+    let mut items: Vec<HistoryItem> = Vec::with_capacity(scores.len());
+    for score in scores {
+        if let Some(newer) = items.last_mut() {
+            newer.changes = Some(changes(&score.score, &newer.score.score));
+        }
+        items.push(HistoryItem { score, changes: None });
+    }
+    items.truncate(usize::try_from(limit).unwrap_or(0));
+    items
 }
 
 /// Scores the newest submission of a claim again, with the model of now, and answers the new score.

@@ -51,13 +51,14 @@ pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError
     Config::from_raw(raw).map(drop)
 }
 
-/// Shows the newest model, or learns it anew and publishes it.
+/// Shows the newest model or how well it does, or learns it anew and publishes it.
 pub(super) async fn model(config: &Config, action: ModelAction) -> Result<(), CommandError> {
     let pool = store::pool(config)?;
     let newest = snapshots::newest_version(&pool).await?;
     match (action, newest) {
         (ModelAction::Show, Some(version)) => print(&version),
         (ModelAction::Show, None) => Err(CommandError::Failed("no model is stored: start a worker first".to_owned())),
+        (ModelAction::Calibration(arguments), _) => super::calibration::run(&pool, arguments).await,
         (ModelAction::Rebuild, newest) => {
             let tables = std::sync::Arc::new(store::reference::load_all(&pool).await?);
             let mut connection = pool.acquire().await?.detach();

@@ -5,6 +5,7 @@
 mod admin;
 mod backtest;
 mod bench;
+mod calibration;
 mod dead_letters;
 mod demo;
 mod load;
@@ -89,7 +90,7 @@ enum Action {
         #[command(subcommand)]
         action: reference::Action,
     },
-    /// Look at the model that scores, or learn it anew from the stored labels.
+    /// Look at the model that scores and at its calibration, or learn it anew from the stored labels.
     Model {
         #[command(subcommand)]
         action: ModelAction,
@@ -135,6 +136,13 @@ enum ModelAction {
                             one that the learner publishes at the end of its next turn."
     )]
     Rebuild,
+    /// Compare the probabilities that stood with the first labels that came: per bin, expected calibration error, Brier.
+    ///
+    /// The same numbers that the fleet's metrics claimrisk_calibration_* and claimrisk_brier_loss_total add up to.
+    #[command(
+        after_help = "Examples:\n  claimrisk model calibration\n  claimrisk model calibration --since 2026-01-01 --output json"
+    )]
+    Calibration(calibration::Arguments),
 }
 
 #[derive(Clone, Copy, Subcommand)]

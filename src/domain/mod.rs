@@ -5,6 +5,7 @@
 
 pub mod carc;
 pub mod claim;
+pub mod drift;
 pub mod link;
 pub mod model;
 pub mod outcome;

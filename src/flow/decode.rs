@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Context;
 use super::delivery::Delivery;
 use crate::config::Config;
+use crate::domain::drift::probability_micro;
 use crate::domain::outcome::judge;
 use crate::domain::types::Instant;
 use crate::metrics::{self, Stage};
@@ -82,7 +83,7 @@ fn compute(context: &Context, model: &InForce, event: &Event) -> Computed {
     match &event.payload {
         Payload::Claim(claim) => {
             let score = model.score(claim, event.time.date_naive(), &context.config.levels);
-            metrics::scored(score.level.as_str());
+            metrics::scored(score.level.as_str(), probability_micro(score.logit_micro));
             Computed::Score(Box::new(score))
         }
         Payload::Remittance(remittance) => Computed::Judged(Box::new(judge(remittance))),

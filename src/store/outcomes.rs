@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgConnection;
 
 use super::claims::column;
+use super::label_scores::{self, Label};
 use super::reconcile::Changes;
+use crate::domain::drift::Labelled;
 use crate::domain::outcome::{Adjudicated, Adjudication, Outcome, Submission, SubmissionOutcome, fold};
 use crate::domain::types::{Cents, Phi};
 use crate::error::Failure;
@@ -27,15 +29,15 @@ struct Sent {
     version_id: String,
 }
 
-/// Recomputes outcomes and status of claims from their rows, and writes what differs.
+/// Recomputes outcomes and status of claims from their rows, and writes what differs. Answers the first labels.
 pub(super) async fn update(
     connection: &mut PgConnection,
     claims: &[i64],
     changes: &mut Changes,
-) -> Result<(), Failure> {
+) -> Result<Vec<Labelled>, Failure> {
     let concerned = with_answers(connection, claims).await?;
     if concerned.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let sent = submissions(connection, &concerned).await?;
     let mut answers = adjudicated(connection, &concerned).await?;
@@ -55,8 +57,9 @@ pub(super) async fn update(
         statuses.push((current.claim_id, status(&current.submission, &folded, acknowledged)));
         outcomes.extend(folded.into_iter().map(|outcome| (current.claim_id, outcome)));
     }
-    write_outcomes(connection, &concerned, &outcomes, changes).await?;
-    write_statuses(connection, &statuses, changes).await
+    let labels = write_outcomes(connection, &concerned, &outcomes, changes).await?;
+    write_statuses(connection, &statuses, changes).await?;
+    label_scores::bind(connection, &labels).await
 }
 
 /// A claim's status: what became of its current submission, else what was acknowledged, else that it was submitted.
@@ -160,12 +163,13 @@ async fn acknowledgements(connection: &mut PgConnection, claims: &[i64]) -> Resu
     Ok(rows.into_iter().map(|row| (row.id, (row.version_time, row.accepted))).collect())
 }
 
+/// Writes the outcomes that differ from what is stored; answers those that are labels.
 async fn write_outcomes(
     connection: &mut PgConnection,
     claims: &[i64],
     outcomes: &[(i64, SubmissionOutcome)],
     changes: &mut Changes,
-) -> Result<(), Failure> {
+) -> Result<Vec<Label>, Failure> {
     let labelled: BTreeSet<i64> = outcomes.iter().map(|(_, outcome)| outcome.submission_id).collect();
     let labelled: Vec<i64> = labelled.into_iter().collect();
     sqlx::query!(
@@ -193,7 +197,7 @@ async fn write_outcomes(
                 o.net_payment_amount, o.overturned)
              IS DISTINCT FROM (excluded.initial_outcome, excluded.final_outcome, excluded.initial_remittance_id,
                 excluded.final_remittance_id, excluded.initial_date, excluded.net_payment_amount, excluded.overturned)
-         RETURNING o.claim_id, o.final_outcome",
+         RETURNING o.claim_id, o.submission_id, o.initial_outcome, o.final_outcome",
         &column!(outcomes, |(claim_id, _)| *claim_id),
         &column!(outcomes, |(_, o)| o.submission_id),
         &column!(outcomes, |(_, o)| word(o.initial)) as _,
@@ -206,12 +210,17 @@ async fn write_outcomes(
     )
     .fetch_all(connection)
     .await?;
+    let read = |word: Option<&str>| word.and_then(Outcome::parse);
+    let mut labels = Vec::new();
     for row in written {
         changes.claims.insert(row.claim_id);
-        let outcome = row.final_outcome.as_deref().and_then(Outcome::parse);
-        changes.outcomes.extend(outcome.map(Outcome::as_str));
+        changes.outcomes.extend(read(row.final_outcome.as_deref()).map(Outcome::as_str));
+        if let Some(outcome) = read(row.initial_outcome.as_deref()) {
+            let (claim_id, submission_id) = (row.claim_id, row.submission_id);
+            labels.push(Label { claim_id, submission_id, denied: outcome.is_denial() });
+        }
     }
-    Ok(())
+    Ok(labels)
 }
 
 async fn write_statuses(

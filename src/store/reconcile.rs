@@ -11,6 +11,7 @@ use sqlx::{PgConnection, PgPool};
 use super::{links, outcomes};
 use crate::domain::link::{Link, mangled_keys};
 use crate::error::Failure;
+use crate::metrics;
 
 /// Rows that a batch touched, and from which to start.
 #[derive(Debug, Default)]
@@ -91,9 +92,11 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
         .collect();
     let claims = ids;
     links::write(connection, &remittances, &decided, &mut changes).await?;
-    outcomes::update(connection, &claims, &mut changes).await?;
+    let labelled = outcomes::update(connection, &claims, &mut changes).await?;
     settle_parked(connection, &remittances, &acknowledged, &changes, touched).await?;
     transaction.commit().await?;
+    // Here and not by the caller, who may have stopped waiting: what is in the table has to be counted.
+    labelled.into_iter().for_each(metrics::labelled);
     for (acknowledgement, claim_id) in acknowledged {
         changes.acknowledged.insert(acknowledgement, claim_id);
     }

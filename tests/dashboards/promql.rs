@@ -55,7 +55,9 @@ pub fn read_query(expr: &str) -> Result<Query, String> {
     while let Some(first) = rest.chars().next() {
         let (word, after) = take(rest, is_word);
         let after = after.trim_start();
-        if first.is_ascii_digit() {
+        if let Some(variable) = rest.strip_prefix('$') {
+            rest = take(variable, is_word).1;
+        } else if first.is_ascii_digit() {
             rest = take(rest, |c| is_word(c) || c == '.').1;
         } else if LABEL_LISTS.contains(&word) {
             let (list, after) = after
@@ -169,8 +171,9 @@ pub fn usage_faults(selector: &Selector, instant: bool) -> Vec<String> {
         faults.push(format!("`{}` only rises: it needs rate or increase", selector.metric));
     }
     // A total over the time shown is an instant query; drawn as a line it would count everything many times.
+    // A window of its own is fit for both: each point of the line is the total of the window that ends there.
     let fitting = match selector.range.as_deref() {
-        Some("$__rate_interval") | None => true,
+        Some("$__rate_interval" | "$window") | None => true,
         Some("$__range") => instant,
         Some(_) => false,
     };

@@ -7,7 +7,7 @@ use claimrisk::simulate::{Options, simulate};
 use claimrisk::wire::{Payload, x12_event};
 
 use crate::flow::quiet;
-use crate::harness::{Place, servers};
+use crate::harness::{Place, assert_success, servers};
 
 /// Tables that grow with the claims.
 const LARGE: &[&str] = &[
@@ -20,6 +20,7 @@ const LARGE: &[&str] = &[
     "claim_outcomes",
     "claim_acknowledgements",
     "risk_scores",
+    "label_scores",
     "ingest_events",
     "audit_log",
 ];
@@ -62,6 +63,9 @@ const FILL: &[&str] = &[
      SELECT s.claim_id, s.id, c.overall_score, c.risk_level, 0,
          '{\"payer\":0,\"coding\":0,\"documentation\":0,\"eligibility\":0,\"provider\":0,\"historical\":0}', '[]', '[]', false,
          'm', 'r', 'h', c.created_at FROM claim_submissions s JOIN claims c ON c.id = s.claim_id",
+    "INSERT INTO label_scores (submission_id, risk_score_id, probability_micro, denied, labelled_at)
+     SELECT o.submission_id, r.id, r.id % 1000000, r.id % 8 = 0, r.calculated_at
+     FROM claim_outcomes o JOIN risk_scores r ON r.submission_id = o.submission_id",
     "INSERT INTO ingest_events (source, event_id, event_type, event_time, body_hash, result, claim_id)
      SELECT 'urn:fill', 'e' || id, 'claim.submitted', version_time, '\\x00', 'accepted', id FROM claims",
     "INSERT INTO audit_log (actor, action, entity, entity_id) SELECT 'api', 'read', 'claim', id FROM claims",
@@ -158,6 +162,7 @@ async fn exercise(place: &Place) {
     let id = place.count("SELECT max(claim_id) FROM claim_submissions WHERE body <> '{}'").await;
     let (status, body) = worker.post(&format!("/api/v1/risk/{id}/calculate"), "").await;
     assert!(matches!(status, 200 | 201), "{status} {body}");
+    assert_success(&place.run(&["model", "calibration", "--since", "2026-01-01"]));
     // The learner looks once every ten seconds.
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(worker.terminate(), 0);
