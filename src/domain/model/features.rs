@@ -249,7 +249,7 @@ impl Common {
 }
 
 fn told(text: Option<&String>) -> &str {
-    text.map(|text| text.trim()).filter(|text| !text.is_empty()).unwrap_or(NONE)
+    text.map(|text| text.trim_ascii()).filter(|text| !text.is_empty()).unwrap_or(NONE)
 }
 
 /// Who gave the care: the rendering provider, else the attending one.

@@ -15,7 +15,7 @@ impl Code {
     pub fn of(text: &str) -> Option<Self> {
         let mut packed = 0_u64;
         let mut shift = 64_u32;
-        for byte in text.trim().bytes() {
+        for byte in text.trim_ascii().bytes() {
             if byte == b'.' {
                 continue;
             }

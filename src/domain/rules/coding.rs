@@ -125,7 +125,7 @@ fn is_icd10_era(claim: &Claim) -> bool {
 
 /// Whether a text has the form of an ICD-10-CM code, with or without its dot.
 fn is_icd10_form(code: &str) -> bool {
-    let code = code.trim().as_bytes();
+    let code = code.trim_ascii().as_bytes();
     let [chapter, second, third, rest @ ..] = code else {
         return false;
     };
@@ -179,7 +179,7 @@ fn unacceptable_principal(claim: &Claim, facts: &Facts) -> Verdict {
         return Verdict::Abstain;
     }
     let mut judgement = Judgement::default();
-    if matches!(first.trim().bytes().next(), Some(b'V'..=b'Y' | b'v'..=b'y')) {
+    if matches!(first.trim_ascii().bytes().next(), Some(b'V'..=b'Y' | b'v'..=b'y')) {
         judgement.hit(None, "diagnosis 1 is an external cause");
     } else if entry(first, facts).and_then(|entry| entry.unacceptable_principal) == Some(true) {
         judgement.hit(None, "diagnosis 1 cannot stand first");
@@ -191,7 +191,7 @@ fn unacceptable_principal(claim: &Claim, facts: &Facts) -> Verdict {
 
 /// The first letter and the two-digit category of an ICD-10 code.
 fn category(code: &str) -> Option<(u8, u32)> {
-    let code = code.trim();
+    let code = code.trim_ascii();
     let letter = code.bytes().next()?.to_ascii_uppercase();
     // A third character A or B belongs to no block that is asked for here.
     let number = code.get(1..3)?.parse().ok()?;
@@ -200,7 +200,7 @@ fn category(code: &str) -> Option<(u8, u32)> {
 
 /// The patient's sex as the claim writes it, and age in years on the first day of service.
 pub(super) fn patient(claim: &Claim) -> (Option<&str>, Option<u32>) {
-    let sex = claim.subscriber.gender.as_ref().map(|sex| sex.expose().trim());
+    let sex = claim.subscriber.gender.as_ref().map(|sex| sex.expose().trim_ascii());
     let born = claim.subscriber.birth_date.as_ref().zip(claim.service_date());
     (sex, born.and_then(|(born, day)| years_between(*born.expose(), day)))
 }
@@ -211,7 +211,7 @@ fn entry<'a>(code: &str, facts: &'a Facts) -> Option<&'a Diagnosis> {
 }
 
 fn dx_age_sex(claim: &Claim, facts: &Facts) -> Verdict {
-    if !is_icd10_era(claim) || claim.condition_codes.iter().any(|code| code.trim() == "45") {
+    if !is_icd10_era(claim) || claim.condition_codes.iter().any(|code| code.trim_ascii() == "45") {
         return Verdict::Abstain;
     }
     let (sex, age) = patient(claim);

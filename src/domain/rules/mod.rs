@@ -271,7 +271,7 @@ pub(crate) fn line_number(index: usize) -> Option<u16> {
 
 /// A text that says something: present and not blank.
 pub(crate) fn told(text: Option<&String>) -> Option<&str> {
-    text.map(|text| text.trim()).filter(|text| !text.is_empty())
+    text.map(|text| text.trim_ascii()).filter(|text| !text.is_empty())
 }
 
 /// Whether a text is exactly so many ASCII digits.

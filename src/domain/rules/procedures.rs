@@ -99,7 +99,7 @@ const UNLISTED_HCPCS: [&str; 38] = [
 
 /// Whether a line carries one of some modifiers.
 pub(super) fn has_modifier(line: &ServiceLine, wanted: &[&str]) -> bool {
-    line.modifiers.iter().any(|modifier| wanted.contains(&modifier.trim()))
+    line.modifiers.iter().any(|modifier| wanted.contains(&modifier.trim_ascii()))
 }
 
 /// Where a professional service was given: the line's word, else the claim's.
@@ -141,7 +141,7 @@ fn modifier_invalid(claim: &Claim, facts: &Facts) -> Verdict {
         let number = line_number(index);
         let is_form = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let conflict = CONFLICTS.iter().find(|(one, other)| has_modifier(line, &[one]) && has_modifier(line, &[other]));
-        if !line.modifiers.iter().all(|modifier| is_form(modifier.trim())) {
+        if !line.modifiers.iter().all(|modifier| is_form(modifier.trim_ascii())) {
             judgement.hit(number, "a modifier is not two letters or digits");
         } else if let Some((one, other)) = conflict {
             judgement.hit(number, format!("modifier {one} with {other}"));
