@@ -39,7 +39,7 @@ bench-scores: setup
 	    world=$$(mktemp -d) && echo "scenario $$scenario, seed $$seed" && \
 	    ./target/release/claimrisk simulate --claims 150000 --months 24 --seed $$seed --scenario $$scenario --format ndjson \
 	        --out $$world >/dev/null && \
-	    ./target/release/claimrisk backtest $$world --truth $$world/truth.csv --rounds 50 || exit 1; \
+	    ./target/release/claimrisk backtest $$world --truth $$world/truth.csv --steps $$world/steps.csv --rounds 50 || exit 1; \
 	    rm -r $$world; \
 	done; done
 

@@ -49,6 +49,8 @@ pub struct Row {
     pub baselines: [f64; BASELINES.len()],
     /// The first answer, when there is one.
     pub outcome: Option<Outcome>,
+    /// When it came.
+    pub arrived: Option<Instant>,
 }
 
 /// A history played to its end.
@@ -91,7 +93,7 @@ pub fn replay(history: &History, levels: &Levels, mut progress: impl FnMut(usize
         history.submissions.iter().filter_map(|told| Some((told, told.answer.as_ref()?))).collect();
     coming.sort_by(|one, other| (one.1.arrived, &one.1.order).cmp(&(other.1.arrived, &other.1.order)));
     let mut coming = coming.into_iter().peekable();
-    let mut learner = crate::domain::model::Learner::new();
+    let mut learner = crate::domain::model::Learner::default();
     let (mut payers, mut providers) = (Places::default(), Places::default());
     let mut replay = Replay { models: 1, ..Replay::default() };
     let mut snapshot = Snapshot::expert();
@@ -138,6 +140,7 @@ fn row(told: &Told, snapshot: &Snapshot, levels: &Levels, payers: &mut Places, p
         model_version: Arc::from(snapshot.version()),
         baselines: BASELINES.map(|baseline| baseline.score(&told.features, snapshot)),
         outcome: told.answer.as_ref().map(|answer| answer.outcome),
+        arrived: told.answer.as_ref().map(|answer| answer.arrived),
     }
 }
 

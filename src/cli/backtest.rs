@@ -4,6 +4,7 @@
 //! written. Must never: print anything of a patient but the user's own control numbers, into the file asked for.
 
 mod report;
+mod steps;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -32,7 +33,7 @@ answered (--matured-days), from the middle of the history on (--from): before, t
 
 Examples:
   claimrisk simulate --claims 30000 --months 24 --seed 7 --out world/
-  claimrisk backtest world/ --truth world/truth.csv
+  claimrisk backtest world/ --truth world/truth.csv --steps world/steps.csv
   claimrisk backtest last-two-years/ --scores scores.csv --report report.html
   claimrisk backtest events.ndjson --from 2026-01-01 --output json
   claimrisk backtest --from-database --scores scores.csv
@@ -60,6 +61,9 @@ pub struct Arguments {
     /// The `truth.csv` of a simulation: shows how near the model is to the best possible.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// The `steps.csv` of a simulation: shows how fast the model learns what a payer began to deny.
+    #[arg(long, value_name = "FILE", requires = "truth")]
+    steps: Option<PathBuf>,
     /// A reference table, for the rules that need one (`payer-rules=my-payers.csv`); may be given several times.
     #[arg(long = "reference", value_name = "KIND=FILE", value_parser = reference::given)]
     references: Vec<Given>,
@@ -86,6 +90,7 @@ const TELL_EVERY: usize = 50_000;
 /// Bad data: files that cannot be read, or no answered claim to measure on.
 pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandError> {
     let truth = arguments.truth.as_deref().map(read_truth).transpose()?;
+    let steps = arguments.steps.as_deref().map(steps::read).transpose()?;
     let history = if arguments.from_database { of_database(config)? } else { of_files(arguments, config)? };
     let replay = replay(&history, &config.levels, |done| {
         if done % TELL_EVERY == 0 {
@@ -106,6 +111,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
         matured_days: arguments.matured_days,
         rounds: arguments.rounds,
         truth: truth.as_ref(),
+        steps: steps.as_ref(),
     };
     let measured = report::measure(&replay, &options).ok_or_else(|| {
         CommandError::BadData(
@@ -183,12 +189,20 @@ fn write_scores(path: &Path, replay: &Replay) -> std::io::Result<()> {
     out.flush()
 }
 
-/// The true probability of a denial by practice, control number, payer's place and frequency.
-type Truths = HashMap<(String, String, String, String), f64>;
+/// What is true of a submission.
+struct Truth {
+    /// The true probability of a denial.
+    p: f64,
+    /// The likeliest cause of one.
+    mechanism: String,
+}
 
-fn truth_of(truths: &Truths, row: &Row) -> Option<f64> {
+/// The truth by practice, control number, payer's place and frequency.
+type Truths = HashMap<(String, String, String, String), Truth>;
+
+fn truth_of<'a>(truths: &'a Truths, row: &Row) -> Option<&'a Truth> {
     let (practice, number, place, frequency) = &row.key;
-    truths.get(&(practice.clone(), number.clone(), place.code().to_owned(), frequency.clone())).copied()
+    truths.get(&(practice.clone(), number.clone(), place.code().to_owned(), frequency.clone()))
 }
 
 fn read_truth(path: &Path) -> Result<Truths, CommandError> {
@@ -202,7 +216,7 @@ fn read_truth(path: &Path) -> Result<Truths, CommandError> {
         let fields: Vec<&str> = line.split(',').collect();
         let p = fields.get(5).and_then(|text| text.parse::<f64>().ok());
         let text = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
-        p.map(|p| ((text(0), text(1), text(2), text(3)), p))
+        p.map(|p| ((text(0), text(1), text(2), text(3)), Truth { p, mechanism: text(8) }))
             .ok_or_else(|| bad(format!("line {}: the sixth field is no probability", place + 2)))
     };
     lines.enumerate().map(row).collect()

@@ -136,7 +136,7 @@ impl History {
             .filter_map(|told| told.answer.as_ref().map(|answer| (&answer.order, told, answer)))
             .collect();
         answers.sort_by_key(|(order, _, _)| *order);
-        let mut learner = Learner::new();
+        let mut learner = Learner::default();
         for (_, told, answer) in answers {
             learner.fold(&told.features, &answer.label);
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 
 use super::Means;
-use crate::domain::model::Ledger;
+use crate::domain::model::{Configuration, Ledger};
 use crate::domain::reference::ReferenceTables;
 use crate::domain::score::Snapshot;
 use crate::error::Failure;
@@ -32,7 +32,7 @@ const READ_ANEW: Duration = Duration::from_secs(24 * 3600);
 pub async fn rebuild(connection: &mut PgConnection, tables: Arc<ReferenceTables>) -> Result<Snapshot, Failure> {
     let mut labels = Labels { tables, ..Labels::new() };
     labels.read(connection).await?;
-    Ok(Snapshot::of(&labels.ledger.replay()))
+    Ok(Snapshot::of(&labels.ledger.replay(Configuration::default())))
 }
 
 /// The learner's memory.
@@ -114,7 +114,7 @@ impl Labels {
         let ledger = std::mem::take(&mut self.ledger);
         // Folding takes seconds when there are many labels: not on a thread that serves others.
         let folded = tokio::task::spawn_blocking(move || {
-            let snapshot = Snapshot::of(&ledger.replay());
+            let snapshot = Snapshot::of(&ledger.replay(Configuration::default()));
             (ledger, snapshot)
         });
         let Ok((ledger, snapshot)) = folded.await else {

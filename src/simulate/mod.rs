@@ -12,6 +12,7 @@ mod group;
 mod output;
 mod random;
 mod segments;
+mod steps;
 mod truth;
 mod verdict;
 mod world;
@@ -22,6 +23,7 @@ mod write_837;
 mod tests;
 
 pub use output::{Format, SOURCE, Written, claim_events, remittance_events, write_dir};
+pub use steps::{HEADER as STEPS_HEADER, Step, steps_csv};
 pub use truth::{HEADER as TRUTH_HEADER, Truth, truth_csv};
 pub use write_835::write_835;
 pub use write_837::write_837;
@@ -129,6 +131,8 @@ pub struct Simulation {
     pub claims: Vec<SimClaim>,
     /// The remittances, by day of payment, then 835, then place in it.
     pub remittances: Vec<SimRemittance>,
+    /// When payers began to deny what they used to pay.
+    pub steps: Vec<Step>,
 }
 
 /// Simulates: exactly as many claims as asked for, and the remittances that answer them.
@@ -136,7 +140,7 @@ pub fn simulate(options: &Options) -> Simulation {
     let options = &options.bounded();
     let world = world::World::new(options);
     let wanted = usize::try_from(options.claims).unwrap_or(usize::MAX);
-    let mut simulation = Simulation::default();
+    let mut simulation = Simulation { steps: steps::of(&world, options.start), ..Simulation::default() };
     let mut loose = Vec::new();
     for index in 0..options.claims {
         let room = wanted - simulation.claims.len();

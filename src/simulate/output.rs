@@ -7,7 +7,7 @@ use std::fs::{File, create_dir_all};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::{SimClaim, SimRemittance, Simulation, truth_csv, write_835, write_837};
+use super::{SimClaim, SimRemittance, Simulation, steps_csv, truth_csv, write_835, write_837};
 use crate::domain::claim::ClaimType;
 use crate::domain::types::Instant;
 use crate::wire::{Payload, encode, event_id_from_content};
@@ -52,6 +52,7 @@ pub fn write_dir(simulation: &Simulation, dir: &Path, format: Format) -> io::Res
         }
     }
     file(dir, "truth.csv", &mut written, |out| truth_csv(simulation, out))?;
+    file(dir, "steps.csv", &mut written, |out| steps_csv(simulation, out))?;
     Ok(written)
 }
 

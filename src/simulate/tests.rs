@@ -309,7 +309,7 @@ fn a_folder_gets_its_files_and_the_truth() {
     found.sort();
     told.sort();
     assert_eq!(found, told);
-    assert_eq!(events.files, ["claims.ndjson", "remittances.ndjson", "truth.csv"]);
+    assert_eq!(events.files, ["claims.ndjson", "remittances.ndjson", "truth.csv", "steps.csv"]);
     assert_eq!((x12.claims, x12.remittances), (200, simulation.remittances.len()));
     let read = |folder: &str| std::fs::read(dir.join(folder).join("truth.csv")).unwrap();
     assert_eq!(read("x12"), read("ndjson"));

@@ -65,6 +65,21 @@ impl Enforcement {
     pub fn on(&self, day: Date) -> u32 {
         if day < self.turn { self.before } else { self.after }
     }
+
+    /// The first day on which it is as strict as it is at the end.
+    pub const fn turn(&self) -> Date {
+        self.turn
+    }
+
+    /// The probability at first (parts per million).
+    pub const fn before(&self) -> u32 {
+        self.before
+    }
+
+    /// The probability at the end (parts per million).
+    pub const fn after(&self) -> u32 {
+        self.after
+    }
 }
 
 /// A payer and all that it hides.

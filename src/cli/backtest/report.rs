@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::super::output::table;
+use super::steps::{Recovery, Steps, recover};
 use super::{Truths, truth_of};
 use crate::backtest::{BASELINES, Replay, Row, Window};
 use crate::domain::types::Date;
@@ -27,6 +28,7 @@ pub(super) struct Options<'a> {
     pub(super) matured_days: u32,
     pub(super) rounds: u32,
     pub(super) truth: Option<&'a Truths>,
+    pub(super) steps: Option<&'a Steps>,
 }
 
 /// An interval in JSON.
@@ -86,6 +88,8 @@ pub(super) struct Measured {
     payers: Vec<Measures>,
     #[serde(skip_serializing_if = "Option::is_none")]
     truth: Option<AgainstTruth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<Recovery>,
     #[serde(skip)]
     page: String,
 }
@@ -108,7 +112,7 @@ pub(super) fn measure(replay: &Replay, options: &Options<'_>) -> Option<Measured
         samples.push((baseline.as_str().to_owned(), scored));
     }
     let truth = options.truth.map(|truths| {
-        let oracle = replay.scored(window, |row| truth_of(truths, row).unwrap_or(f64::NAN));
+        let oracle = replay.scored(window, |row| truth_of(truths, row).map_or(f64::NAN, |truth| truth.p));
         methods.push(plain("oracle (true probability)", &metrics(&oracle)));
         against(&model, &oracle)
     });
@@ -120,6 +124,7 @@ pub(super) fn measure(replay: &Replay, options: &Options<'_>) -> Option<Measured
         payers: payers(replay, window, &model),
         methods,
         truth,
+        recovery: options.truth.zip(options.steps).and_then(|(truths, steps)| recover(replay, truths, steps)),
         page: page(&samples),
     })
 }
@@ -233,6 +238,10 @@ impl Measured {
                 number(truth.mean_error, 4),
             );
             debug_assert!(written.is_ok(), "a text takes all that is written to it");
+        }
+        if let Some(recovery) = &self.recovery {
+            text.push('\n');
+            text.push_str(&recovery.sentence());
         }
         text
     }

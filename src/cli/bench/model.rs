@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::reader::Material;
 use crate::domain::claim::Claim;
-use crate::domain::model::Ledger;
+use crate::domain::model::{Configuration, Ledger};
 use crate::domain::rules::Facts;
 use crate::domain::score::{Levels, Snapshot, score};
 use crate::history::Gathering;
@@ -38,7 +38,7 @@ pub(super) fn measure(material: &Material, rounds: u32) -> Figures {
     let mut figures = Figures::default();
     for _ in 0..rounds {
         let started = Instant::now();
-        let learner = black_box(&ledger).replay();
+        let learner = black_box(&ledger).replay(Configuration::default());
         figures.labels_per_second.push(learner.labels() as f64 / started.elapsed().as_secs_f64());
         score_all(material, &Snapshot::of(&learner), &mut figures);
     }

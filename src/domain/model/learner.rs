@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use super::calibration::Calibration;
 use super::foretold::Foretold;
-use super::{Feature, Features, Kind, Label, Table, kappa, prior};
+use super::{Configuration, Feature, Features, Kind, Label, Table, kappa};
 
-/// Days after which evidence counts half.
-const HALF_LIFE: f64 = 365.0;
 /// Decays of so many days are worked out beforehand.
-const TABLE: usize = 1500;
+const TABLE: u16 = 1500;
 /// Days between two fits of the calibration.
 const FIT_EVERY: i32 = 7;
 
@@ -40,8 +38,8 @@ struct Cell {
 
 impl Cell {
     /// A cell that has seen nothing.
-    fn new(kind: Kind, name: &str) -> Self {
-        let (mean, variance_micro) = prior(kind, name);
+    fn new(configuration: Configuration, kind: Kind, name: &str) -> Self {
+        let (mean, variance_micro) = configuration.prior(kind, name);
         let precision = 1e6 / variance_micro as f64;
         Self {
             prior: (precision, precision * mean),
@@ -90,9 +88,9 @@ pub struct Learned {
 /// The state of learning.
 #[derive(Clone, Debug)]
 pub struct Learner {
+    configuration: Configuration,
     cells: Table<Cell>,
-    /// `2^(-days / half-life)` by days.
-    decays: Arc<[f64]>,
+    decays: Decays,
     labels: u64,
     day: Option<i32>,
     foretold: Foretold,
@@ -118,17 +116,17 @@ impl Places {
 
 impl Default for Learner {
     fn default() -> Self {
-        Self::new()
+        Self::new(Configuration::default())
     }
 }
 
 impl Learner {
     /// A learner that has seen nothing.
-    #[expect(clippy::cast_precision_loss, reason = "a small table")]
-    pub fn new() -> Self {
+    pub fn new(configuration: Configuration) -> Self {
         Self {
+            configuration,
             cells: Table::default(),
-            decays: (0..TABLE).map(|days| libm::exp2(-(days as f64) / HALF_LIFE)).collect(),
+            decays: Decays::new(configuration.half_life()),
             labels: 0,
             day: None,
             foretold: Foretold::default(),
@@ -138,8 +136,14 @@ impl Learner {
     }
 
     /// A learner that has seen nothing, with a cell for each name at the name's own place.
-    pub(super) fn over(names: &Table<()>) -> Self {
-        Self { cells: names.map(Cell::new), ..Self::new() }
+    pub(super) fn over(names: &Table<()>, configuration: Configuration) -> Self {
+        let cells = names.map(|kind, name| Cell::new(configuration, kind, name));
+        Self { cells, ..Self::new(configuration) }
+    }
+
+    /// How it learns.
+    pub const fn configuration(&self) -> Configuration {
+        self.configuration
     }
 
     /// Labels folded so far.
@@ -163,7 +167,7 @@ impl Learner {
         self.cells.rows().filter(|(_, _, cell)| cell.seen > 0.0).map(move |(kind, key, cell)| {
             let mut cell = cell.clone();
             if cell.fades {
-                cell.decay(factor(&self.decays, cell.day, day));
+                cell.decay(self.decays.factor(cell.day, day));
             }
             let (mean, variance) = cell.belief();
             Learned { key, kind, mean, variance, seen: cell.seen, denied: cell.denied }
@@ -172,9 +176,10 @@ impl Learner {
 
     /// Folds one label. Labels must come in the order of their [`super::OrderKey`]s.
     pub fn fold(&mut self, features: &Features, label: &Label) {
-        let numbers = self.cells.numbers_for(features);
+        let (numbers, configuration) = (self.cells.numbers_for(features), self.configuration);
         let places = Places::of(features, &mut |feature| {
-            self.cells.place_or(feature, &numbers, || Cell::new(feature.kind, features.names(feature)[0]))
+            self.cells
+                .place_or(feature, &numbers, || Cell::new(configuration, feature.kind, features.names(feature)[0]))
         });
         self.fold_places(&places, label);
     }
@@ -194,7 +199,7 @@ impl Learner {
         let whole = claim.with(worst.unwrap_or_default());
         self.foretold.note(label.sent, kappa(whole.variance) * whole.mean, label.denied);
         // Anchored at the day the claim was sent, so that slow denials weigh as much as quick payments of their cohort.
-        let weight = factor(&self.decays, label.sent, label.decided);
+        let weight = self.decays.factor(label.sent, label.decided);
         self.move_all(&places.claim, step(whole, label.denied, weight), label.denied, weight);
         // Denied lines first: a cell that several lines share learns once per claim, from the worst of them.
         for wanted in [true, false] {
@@ -212,7 +217,7 @@ impl Learner {
             let Some(cell) = self.cells.at_mut(*place as usize) else { continue };
             if cell.day < day {
                 if cell.fades {
-                    cell.decay(factor(&self.decays, cell.day, day));
+                    cell.decay(self.decays.factor(cell.day, day));
                 }
                 cell.day = day;
             }
@@ -254,11 +259,25 @@ impl Sums {
     }
 }
 
-/// How much evidence of one day counts on a later one.
-fn factor(decays: &[f64], from: i32, to: i32) -> f64 {
-    let days = to.saturating_sub(from).max(0);
-    let known = usize::try_from(days).ok().and_then(|days| decays.get(days));
-    known.copied().unwrap_or_else(|| libm::exp2(-f64::from(days) / HALF_LIFE))
+/// How evidence fades.
+#[derive(Clone, Debug)]
+struct Decays {
+    half_life: f64,
+    /// `2^(-days / half-life)` by days.
+    known: Arc<[f64]>,
+}
+
+impl Decays {
+    fn new(half_life: f64) -> Self {
+        Self { half_life, known: (0..TABLE).map(|days| libm::exp2(-f64::from(days) / half_life)).collect() }
+    }
+
+    /// How much evidence of one day counts on a later one.
+    fn factor(&self, from: i32, to: i32) -> f64 {
+        let days = to.saturating_sub(from).max(0);
+        let known = usize::try_from(days).ok().and_then(|days| self.known.get(days));
+        known.copied().unwrap_or_else(|| libm::exp2(-f64::from(days) / self.half_life))
+    }
 }
 
 /// How far a label moves means (times their variance) and shrinks variances (times their square).

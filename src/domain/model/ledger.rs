@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::learner::Places;
-use super::{Features, Label, Learner, OrderKey, Table};
+use super::{Configuration, Features, Label, Learner, OrderKey, Table};
 
 /// The ledger.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +45,8 @@ impl Ledger {
     }
 
     /// A learner that has folded every label, in order.
-    pub fn replay(&self) -> Learner {
-        let mut learner = Learner::over(&self.names);
+    pub fn replay(&self, configuration: Configuration) -> Learner {
+        let mut learner = Learner::over(&self.names, configuration);
         for (places, label) in self.labels.values() {
             learner.fold_places(places, label);
         }

@@ -7,6 +7,7 @@
 //! Must never: use a clock, depend on the order of a hash map, or learn from a claim before its remittance.
 
 mod calibration;
+mod configuration;
 mod features;
 mod foretold;
 mod label;
@@ -17,6 +18,7 @@ mod table;
 mod tests;
 
 pub use calibration::Calibration;
+pub use configuration::Configuration;
 pub use features::{Feature, Features};
 pub use label::{Answered, Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 pub use learner::{Learned, Learner};
@@ -310,7 +312,7 @@ pub const fn rule_variance_micro(rule: &Rule) -> i64 {
 }
 
 /// The prior of a cell by its kind and first word: mean in log-odds and variance in millionths.
-pub(crate) fn prior(kind: Kind, name: &str) -> (f64, i64) {
+fn prior(kind: Kind, name: &str) -> (f64, i64) {
     match kind {
         Kind::Bias => (bias_mean(), kind.variance_micro()),
         Kind::PayerClass => {

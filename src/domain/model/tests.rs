@@ -49,7 +49,7 @@ fn no_factor_names_the_patient() {
 #[test]
 fn repeated_denials_raise_and_payments_lower() {
     let features = features(&[]);
-    let mut learner = Learner::new();
+    let mut learner = Learner::default();
     let mut last = f64::MIN;
     for round in 0..50 {
         learner.fold(&features, &label(start() + round, true));
@@ -69,7 +69,7 @@ fn repeated_denials_raise_and_payments_lower() {
 #[test]
 fn without_evidence_a_cell_is_its_prior_and_old_evidence_fades_towards_it() {
     let features = features(&[]);
-    let mut learner = Learner::new();
+    let mut learner = Learner::default();
     for round in 0..30 {
         learner.fold(&features, &label(start() + round, true));
     }
@@ -89,7 +89,7 @@ fn without_evidence_a_cell_is_its_prior_and_old_evidence_fades_towards_it() {
 #[test]
 fn evidence_halves_in_a_year() {
     let features = features(&[]);
-    let mut learner = Learner::new();
+    let mut learner = Learner::default();
     learner.fold(&features, &label(start(), true));
     let seen = |learner: &Learner| learner.learned().find(|cell| cell.kind == Kind::Payer).map_or(0.0, |one| one.seen);
     let before = seen(&learner);
@@ -103,7 +103,7 @@ fn evidence_halves_in_a_year() {
 #[test]
 fn factors_that_always_come_together_share_what_they_explain() {
     let (with, without) = (features(&["ID01"]), features(&[]));
-    let mut learner = Learner::new();
+    let mut learner = Learner::default();
     for round in 0..400 {
         learner.fold(&with, &label(start() + round / 4, true));
         learner.fold(&without, &label(start() + round / 4, false));
@@ -117,7 +117,7 @@ fn factors_that_always_come_together_share_what_they_explain() {
 fn the_same_ledger_gives_the_same_bits() {
     let (one, other) = (features(&["ID01"]), features(&[]));
     let run = || {
-        let mut learner = Learner::new();
+        let mut learner = Learner::default();
         for round in 0..300 {
             let features = if round % 3 == 0 { &one } else { &other };
             learner.fold(features, &label(start() + round, round % 7 == 0));
@@ -134,7 +134,7 @@ fn a_denied_line_is_blamed_and_its_neighbours_are_not() {
     second.procedure_code = Some("70553".to_owned());
     claim.lines.push(second);
     let features = Features::of(&claim, &Facts::default(), std::iter::empty());
-    let mut learner = Learner::new();
+    let mut learner = Learner::default();
     for round in 0..40 {
         let label = Label { lines: vec![Some(false), Some(true)], ..label(start() + round, true) };
         learner.fold(&features, &label);
@@ -189,7 +189,9 @@ fn a_ledger_in_any_order_of_arrival_teaches_what_its_order_says() {
         let features = if number % 3 == 0 { &one } else { &other };
         (OrderKey::new(decided, &of), features, label(decided.num_days_from_ce(), number % 5 == 0))
     };
-    let version = |ledger: &Ledger| crate::domain::score::Snapshot::of(&ledger.replay()).version().to_owned();
+    let version = |ledger: &Ledger| {
+        crate::domain::score::Snapshot::of(&ledger.replay(Configuration::default())).version().to_owned()
+    };
     let (mut forward, mut backward) = (Ledger::default(), Ledger::default());
     for number in 0..60 {
         let (order, features, label) = entry(number);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fixed::to_micro;
-use crate::domain::model::{Calibration, Feature, Features, Kind, Learner, Numbers, Table, WORDS, prior};
+use crate::domain::model::{Calibration, Configuration, Feature, Features, Kind, Learner, Numbers, Table, WORDS};
 use crate::domain::rules::{CATALOGUE, PayerClass, RULE_SET_VERSION};
 
 /// The form of the arithmetic in `score`; part of a model's content, so that a change of it makes a new version.
-const FORM: &str = "scorecard-2";
+const FORM: &str = "scorecard-3";
 
 /// A belief about one factor's effect: a normal distribution over its log-odds, and the labels it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,8 +29,8 @@ pub struct Cell {
 
 impl Cell {
     /// What is believed of a factor before anything was seen of it.
-    pub(super) fn prior(kind: Kind, name: &str) -> Self {
-        let (mean, variance_micro) = prior(kind, name);
+    fn prior(configuration: Configuration, kind: Kind, name: &str) -> Self {
+        let (mean, variance_micro) = configuration.prior(kind, name);
         // Of most kinds the prior mean is nothing, which needs no rounding.
         let mean_micro = if mean == 0.0 { 0 } else { to_micro(mean) };
         Self { mean_micro, variance_micro, ..Self::default() }
@@ -41,6 +41,7 @@ impl Cell {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     version: Arc<str>,
+    configuration: Configuration,
     labels: u64,
     /// The last day on which a label was decided, counted from the beginning of the calendar.
     day: Option<i32>,
@@ -54,6 +55,7 @@ struct Content {
     form: String,
     rule_set_version: String,
     version: String,
+    configuration: String,
     labels: u64,
     day: Option<i32>,
     /// The calibration's parameters in millionths.
@@ -65,14 +67,17 @@ struct Content {
 impl Snapshot {
     /// The model before any learning: published base rates and the catalogue's expert priors.
     pub fn expert() -> Self {
-        Self::of(&Learner::new())
+        Self::of(&Learner::default())
     }
 
     /// What a learner knows, as of its last label.
     pub fn of(learner: &Learner) -> Self {
         let mut cells = Table::default();
         for (kind, key) in always() {
-            cells.put(&key, Cell::prior(kind, key.split_once('/').map_or("", |(_, name)| name)));
+            cells.put(
+                &key,
+                Cell::prior(learner.configuration(), kind, key.split_once('/').map_or("", |(_, name)| name)),
+            );
         }
         let milli = |value: f64| libm::round(value * 1e3) as i64;
         for learned in learner.learned() {
@@ -84,13 +89,18 @@ impl Snapshot {
             };
             cells.put(&learned.key, cell);
         }
-        Self::from_parts(learner.labels(), learner.day(), learner.calibration(), cells)
+        Self::from_parts(learner.configuration(), (learner.labels(), learner.day()), learner.calibration(), cells)
     }
 
-    fn from_parts(labels: u64, day: Option<i32>, calibration: Calibration, cells: Table<Cell>) -> Self {
+    fn from_parts(
+        configuration: Configuration,
+        (labels, day): (u64, Option<i32>),
+        calibration: Calibration,
+        cells: Table<Cell>,
+    ) -> Self {
         let mut digest = blake3::Hasher::new();
         let bend = calibration.parameters();
-        digest.update(format!("{FORM} {RULE_SET_VERSION} {labels} {day:?} {bend:?}").as_bytes());
+        digest.update(format!("{FORM} {RULE_SET_VERSION} {configuration} {labels} {day:?} {bend:?}").as_bytes());
         for (key, cell) in cells.sorted() {
             // Keys hold no line breaks, so that this has one reading only.
             digest.update(key.as_bytes()).update(b"\n");
@@ -101,7 +111,7 @@ impl Snapshot {
         let hex = digest.finalize().to_hex();
         let kind = if labels == 0 { "expert" } else { "learned" };
         let short: String = hex.chars().take(16).collect();
-        Self { version: Arc::from(format!("{kind}-{short}")), labels, day, calibration, cells }
+        Self { version: Arc::from(format!("{kind}-{short}")), configuration, labels, day, calibration, cells }
     }
 
     /// Reads a stored model back.
@@ -119,13 +129,18 @@ impl Snapshot {
             cells.put(&key, cell).ok_or("a cell of no known kind")?;
         }
         let calibration = Calibration::of_parameters(&read.calibration).ok_or("no such calibration")?;
-        let snapshot = Self::from_parts(read.labels, read.day, calibration, cells);
+        let snapshot = Self::from_parts(read.configuration.parse()?, (read.labels, read.day), calibration, cells);
         if *snapshot.version == *read.version { Ok(snapshot) } else { Err("the content has been changed".to_owned()) }
     }
 
     /// The version: the kind of model and the start of a digest (BLAKE3) of its content.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// How it learned.
+    pub const fn configuration(&self) -> Configuration {
+        self.configuration
     }
 
     /// Labels it was learned from.
@@ -144,6 +159,7 @@ impl Snapshot {
             form: FORM.to_owned(),
             rule_set_version: RULE_SET_VERSION.to_owned(),
             version: self.version().to_owned(),
+            configuration: self.configuration.to_string(),
             labels: self.labels,
             day: self.day,
             calibration: self.calibration.parameters(),
@@ -167,12 +183,12 @@ impl Snapshot {
     pub(super) fn find(&self, features: &Features, feature: &Feature, numbers: &Numbers) -> Cell {
         let place = self.cells.place(feature, numbers);
         let cell = place.and_then(|place| self.cells.at(place)).copied();
-        cell.unwrap_or_else(|| Cell::prior(feature.kind, features.names(feature)[0]))
+        cell.unwrap_or_else(|| Cell::prior(self.configuration, feature.kind, features.names(feature)[0]))
     }
 
     /// A cell by its kind and words; one that was never seen is its prior.
     pub(super) fn named(&self, kind: Kind, names: [&str; WORDS]) -> Cell {
-        self.cells.named(kind, names).copied().unwrap_or_else(|| Cell::prior(kind, names[0]))
+        self.cells.named(kind, names).copied().unwrap_or_else(|| Cell::prior(self.configuration, kind, names[0]))
     }
 
     /// The calibration.
