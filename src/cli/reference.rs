@@ -17,8 +17,8 @@ use crate::store;
 const LOAD: &str = "\
 Kinds: payer-rules, authorization, attachment, enrollment, ncci-ptp, mue, procedure-codes,
 diagnosis-codes, coverage, modifiers, revenue-codes, types-of-bill, npi, order-referring,
-clia-certificates, taxonomy-scope. Their columns, and where the public files come from:
-deploy/reference/README.md.
+clia-certificates, taxonomy-scope, eligibility, granted-authorizations, usual-charges. Their
+columns, and where the public files come from: deploy/reference/README.md.
 
 Examples:
   claimrisk reference load payer-rules my-payers.csv

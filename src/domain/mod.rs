@@ -6,6 +6,7 @@
 pub mod carc;
 pub mod claim;
 pub mod link;
+pub mod member;
 pub mod model;
 pub mod outcome;
 pub mod reference;
