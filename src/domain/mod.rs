@@ -5,6 +5,7 @@
 
 pub mod carc;
 pub mod claim;
+pub mod earlier;
 pub mod link;
 pub mod member;
 pub mod model;

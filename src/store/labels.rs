@@ -163,7 +163,7 @@ impl Row {
         let (claim, facts) = self.claim(tables)?;
         let answer = self.answer(&claim, &facts).and_then(|(order, label)| {
             let outcome = Outcome::parse(self.initial_outcome.as_deref()?)?;
-            Some(Answer { outcome, label, order, arrived: self.arrived? })
+            Some(Answer { outcome, label, order, arrived: self.arrived?, features: None })
         });
         Some(Told::of(&claim, &facts, (self.version_time, self.version_id.clone()), answer))
     }
