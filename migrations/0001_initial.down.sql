@@ -7,7 +7,7 @@ DROP TABLE model_snapshots;
 DROP TABLE denial_patterns;
 DROP TABLE risk_scores;
 DROP TABLE claim_acknowledgements;
-DROP TABLE label_removals;
+DROP TABLE label_changes;
 DROP TABLE claim_outcomes;
 DROP TABLE claim_episodes;
 DROP TABLE remittance_lines;

@@ -1,7 +1,7 @@
 DROP INDEX ix_audit_log_at;
 DROP INDEX ix_ingest_events_acknowledgement_id;
 DROP INDEX ix_ingest_events_remittance_id;
-DROP INDEX ix_label_removals_removed_at;
+DROP INDEX ix_label_changes_changed_at;
 DROP INDEX ix_claim_outcomes_updated_at;
 DROP INDEX ix_claim_outcomes_claim_id;
 DROP INDEX ix_remittances_unlinked;
@@ -14,6 +14,7 @@ DROP INDEX ix_remittances_control_number_key;
 DROP INDEX ix_claims_member;
 DROP INDEX ix_claims_payer_claim_control_number;
 DROP INDEX ix_claims_control_number_key;
+DROP INDEX ix_claim_submissions_member;
 DROP INDEX ix_claims_open;
 DROP INDEX ix_claims_worklist;
 DROP INDEX ix_claim_episodes_status;

@@ -58,7 +58,8 @@ pub(super) async fn announce(context: &Context, persisted: &Persisted) {
         let (Some(work), Applied::Settled { outcome, claim_id }) = (persisted.work.get(*at), applied) else { continue };
         measure_latency(work, *outcome);
         messages.push(receipt(&work.event, *outcome, *claim_id));
-        if let (Computed::Score(score), Settled::Scored, Some(claim_id)) = (&work.computed, outcome, claim_id) {
+        let computed = persisted.computed.get(*at);
+        if let (Some(Computed::Score(score)), Settled::Scored, Some(claim_id)) = (computed, outcome, claim_id) {
             messages.push(scored(&work.event, *claim_id, score));
         }
     }

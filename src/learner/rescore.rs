@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::Means;
 use crate::broker::Outgoing;
+use crate::domain::claim::Claim;
 use crate::error::Failure;
 use crate::flow::outbound::rescored;
+use crate::store::earlier::{self, Asked};
 use crate::store::read::{self, OpenClaim, Rescored};
 use crate::view::ScoreView;
 use crate::wire;
@@ -63,11 +65,14 @@ impl Progress {
     async fn page(&mut self, means: &Means, page: &[OpenClaim]) -> Result<(), Failure> {
         let in_force = means.model.current();
         let (mut ids, mut messages) = (Vec::new(), Vec::<Outgoing>::new());
-        for open in page {
-            // What is stored was read before, when its event came.
-            let Ok(claim) = wire::read_claim(&open.submitted.body) else { continue };
+        // What is stored was read before, when its event came.
+        let read = page.iter().filter_map(|open| Some((open, wire::read_claim(&open.submitted.body).ok()?)));
+        let read: Vec<(&OpenClaim, Claim)> = read.collect();
+        let asked: Vec<Asked<'_>> = read.iter().map(|(open, claim)| (claim, open.submitted.moment())).collect();
+        let earlier = earlier::of_stored(&mut *means.pool.acquire().await?, &asked).await?;
+        for ((open, claim), earlier) in read.iter().zip(earlier) {
             let day = open.submitted.version_time.date_naive();
-            let view = ScoreView::of(&in_force.score(&claim, day, &means.config.levels));
+            let view = ScoreView::of(&in_force.score(claim, day, earlier, &means.config.levels));
             let same_level = view.risk_level == open.risk_level;
             if same_level && view.overall_tenths().abs_diff(open.overall_tenths) < MOVED_TENTHS {
                 continue;

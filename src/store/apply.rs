@@ -21,18 +21,16 @@ use crate::metrics::{self, Settled, Stage};
 use crate::retry::Delays;
 use crate::wire::{Event, Payload, Reason};
 
-/// An event with what was computed for it, ready to be stored.
+/// An event to be stored.
 #[derive(Debug)]
 pub struct Work {
     /// The event.
     pub event: Event,
-    /// What was computed.
-    pub computed: Computed,
     /// When it was published.
     pub published: crate::domain::types::Instant,
 }
 
-/// What is computed before the database is asked.
+/// What is computed of an event before it is stored.
 #[derive(Debug)]
 pub enum Computed {
     /// A claim's score.
@@ -77,6 +75,7 @@ impl BatchResult {
 /// One event of the batch with its place and its ids, while it is applied.
 pub(super) struct Item<'a> {
     pub(super) work: &'a Work,
+    computed: &'a Computed,
     pub(super) practice_id: i64,
     pub(super) payer_id: Option<i64>,
     pub(super) provider_id: Option<i64>,
@@ -96,14 +95,14 @@ pub(super) struct Stored {
 
 impl<'a> Item<'a> {
     pub(super) fn claim(&self) -> Option<(&'a Claim, &'a Score)> {
-        match (&self.work.event.payload, &self.work.computed) {
+        match (&self.work.event.payload, self.computed) {
             (Payload::Claim(claim), Computed::Score(score)) => Some((claim, score)),
             _ => None,
         }
     }
 
     pub(super) fn remittance(&self) -> Option<(&'a Remittance, &'a Judged)> {
-        match (&self.work.event.payload, &self.work.computed) {
+        match (&self.work.event.payload, self.computed) {
             (Payload::Remittance(remittance), Computed::Judged(judged)) => Some((remittance, judged)),
             _ => None,
         }
@@ -118,14 +117,15 @@ impl<'a> Item<'a> {
 /// How often a batch is begun anew when another worker applied one of its events meanwhile.
 const RACES: usize = 8;
 
-/// Applies a batch. To be run in a task that is never cancelled: a cancelled transaction would poison the pool.
+/// Applies a batch, with what was computed of each of its events. To be run in a task that is never cancelled: a cancelled
+/// transaction would poison the pool.
 ///
 /// # Errors
 /// A failure of the whole batch; nothing of the first transaction is kept then.
-pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<BatchResult, Failure> {
+pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Computed]) -> Result<BatchResult, Failure> {
     let mut outcome = None;
     for _ in 0..RACES {
-        outcome = store(pool, refs, batch).await?;
+        outcome = store(pool, refs, batch, computed).await?;
         if outcome.is_some() {
             break;
         }
@@ -185,14 +185,19 @@ struct StoredBatch {
 }
 
 /// The first transaction. `None` when another worker committed one of the events since the look at the ledger.
-async fn store(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<Option<StoredBatch>, Failure> {
+async fn store(
+    pool: &PgPool,
+    refs: &Refs,
+    batch: &[Work],
+    computed: &[Computed],
+) -> Result<Option<StoredBatch>, Failure> {
     let mut transaction = pool.begin().await?;
     let known = ledger::look_up(&mut transaction, batch).await?;
     let verdicts = sort_out(batch, &known);
     let mut items = Vec::new();
-    for (work, verdict) in batch.iter().zip(&verdicts) {
+    for ((work, computed), verdict) in batch.iter().zip(computed).zip(&verdicts) {
         if matches!(verdict, Verdict::New) {
-            items.push(item(work, refs)?);
+            items.push(item(work, computed, refs)?);
         }
     }
     store_effects(&mut transaction, &mut items).await?;
@@ -211,7 +216,7 @@ async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) ->
     Ok(())
 }
 
-fn item<'a>(work: &'a Work, refs: &Refs) -> Result<Item<'a>, Failure> {
+fn item<'a>(work: &'a Work, computed: &'a Computed, refs: &Refs) -> Result<Item<'a>, Failure> {
     let missing = |what: &str| Failure::Permanent(Reason::MissingIdentifier, format!("no {what}"));
     let practice_key = work.event.payload.practice_key().ok_or_else(|| missing("practice"))?;
     let practice_id = refs.practice(practice_key).ok_or_else(|| missing("practice id"))?;
@@ -220,7 +225,7 @@ fn item<'a>(work: &'a Work, refs: &Refs) -> Result<Item<'a>, Failure> {
         Payload::Remittance(remittance) => (refs.payer(&remittance.payer), None),
         Payload::Acknowledgement(_) => (None, None),
     };
-    Ok(Item { work, practice_id, payer_id, provider_id, stored: Stored::default() })
+    Ok(Item { work, computed, practice_id, payer_id, provider_id, stored: Stored::default() })
 }
 
 /// What the ledger says of an event of the batch.

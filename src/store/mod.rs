@@ -4,6 +4,7 @@
 
 pub mod apply;
 mod claims;
+pub mod earlier;
 pub mod labels;
 pub mod ledger;
 mod links;

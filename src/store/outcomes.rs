@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgConnection;
 
 use super::claims::column;
+use super::earlier;
 use super::reconcile::Changes;
 use crate::domain::outcome::{Adjudicated, Adjudication, Outcome, Submission, SubmissionOutcome, fold};
-use crate::domain::types::{Cents, Phi};
+use crate::domain::types::{Cents, Instant, Phi};
 use crate::error::Failure;
 
 /// Locks claims in the order of their ids.
@@ -38,7 +39,7 @@ pub(super) async fn update(
         return Ok(());
     }
     let sent = submissions(connection, &concerned).await?;
-    let mut answers = adjudicated(connection, &concerned).await?;
+    let mut answers = answers(connection, &concerned).await?;
     let acknowledgements = acknowledgements(connection, &concerned).await?;
     let mut outcomes = Vec::new();
     let mut statuses = Vec::new();
@@ -47,7 +48,8 @@ pub(super) async fn update(
             continue;
         };
         let submissions: Vec<Submission> = of_claim.iter().map(|sent| sent.submission.clone()).collect();
-        let folded = fold(&submissions, &answers.remove(&current.claim_id).unwrap_or_default());
+        let answers = answers.remove(&current.claim_id).unwrap_or_default().into_iter();
+        let folded = fold(&submissions, &answers.map(|(_, answer)| answer).collect::<Vec<_>>());
         let acknowledged = acknowledgements
             .get(&current.claim_id)
             .filter(|(time, _)| *time >= current.submission.version_time)
@@ -56,6 +58,7 @@ pub(super) async fn update(
         outcomes.extend(folded.into_iter().map(|outcome| (current.claim_id, outcome)));
     }
     write_outcomes(connection, &concerned, &outcomes, changes).await?;
+    earlier::look_again_after(connection, &concerned).await?;
     write_statuses(connection, &statuses, changes).await
 }
 
@@ -115,22 +118,24 @@ async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Ve
         .collect())
 }
 
-async fn adjudicated(
+/// The remittances linked to claims, with the times of their events.
+pub(super) async fn answers(
     connection: &mut PgConnection,
     claims: &[i64],
-) -> Result<BTreeMap<i64, Vec<Adjudicated>>, Failure> {
+) -> Result<BTreeMap<i64, Vec<(Instant, Adjudicated)>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT id, claim_id AS "claim_id!", adjudication, payment_date, trace_number, claim_ordinal,
-               (payment_amount * 100)::bigint AS "payment!", claim_frequency_code, payer_claim_control_number
+               (payment_amount * 100)::bigint AS "payment!", claim_frequency_code, payer_claim_control_number,
+               version_time
            FROM remittances WHERE claim_id = ANY($1) ORDER BY id"#,
         claims
     )
     .fetch_all(connection)
     .await?;
-    let mut answers: BTreeMap<i64, Vec<Adjudicated>> = BTreeMap::new();
+    let mut answers: BTreeMap<i64, Vec<(Instant, Adjudicated)>> = BTreeMap::new();
     for row in rows {
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        answers.entry(row.claim_id).or_default().push(Adjudicated {
+        let adjudicated = Adjudicated {
             remittance_id: row.id,
             adjudication: Adjudication::parse(&row.adjudication).unwrap_or(Adjudication::Pending),
             payment_date: row.payment_date,
@@ -139,14 +144,17 @@ async fn adjudicated(
             payment: Cents::new(row.payment),
             frequency_code: row.claim_frequency_code,
             payer_claim_control_number: given(row.payer_claim_control_number).map(Phi::new),
-        });
+        };
+        answers.entry(row.claim_id).or_default().push((row.version_time, adjudicated));
     }
     Ok(answers)
 }
 
-type Acknowledged = BTreeMap<i64, (crate::domain::types::Instant, bool)>;
-
-async fn acknowledgements(connection: &mut PgConnection, claims: &[i64]) -> Result<Acknowledged, Failure> {
+/// The newest acknowledgements of claims: when each came, and whether the claim was taken in.
+pub(super) async fn acknowledgements(
+    connection: &mut PgConnection,
+    claims: &[i64],
+) -> Result<BTreeMap<i64, (Instant, bool)>, sqlx::Error> {
     let rows = sqlx::query!(
         // One probe of the index per claim, whatever the planner thinks of the table.
         "SELECT c.id, a.version_time, a.accepted FROM claims c
@@ -171,7 +179,7 @@ async fn write_outcomes(
     sqlx::query!(
         "WITH gone AS (
              DELETE FROM claim_outcomes WHERE claim_id = ANY($1) AND submission_id <> ALL($2) RETURNING submission_id)
-         INSERT INTO label_removals (submission_id) SELECT submission_id FROM gone",
+         INSERT INTO label_changes (submission_id) SELECT submission_id FROM gone",
         claims,
         &labelled
     )

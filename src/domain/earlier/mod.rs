@@ -73,6 +73,11 @@ impl Found {
         let patient = Patient { birth_date: birth_date.clone(), gender: gender.clone() };
         Some(Self { member: claim.member_key()?, patient, claim: EarlierClaim::of(claim) })
     }
+
+    /// The member it is about.
+    pub const fn member(&self) -> MemberKey {
+        self.member
+    }
 }
 
 impl Patient {

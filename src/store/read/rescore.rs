@@ -2,6 +2,7 @@
 
 use sqlx::{PgPool, types::Json};
 
+use crate::domain::earlier::Moment;
 use crate::domain::types::Instant;
 use crate::error::Failure;
 use crate::store::claims::append_scores;
@@ -16,7 +17,14 @@ pub struct Submitted {
     /// Time of its event.
     pub version_time: Instant,
     /// Id of its event.
-    version_id: String,
+    pub version_id: String,
+}
+
+impl Submitted {
+    /// When it was sent.
+    pub fn moment(&self) -> Moment<'_> {
+        (self.version_time, &self.version_id)
+    }
 }
 
 /// A claim that the payer has not decided yet.
