@@ -27,7 +27,7 @@ const BUSY_ATTEMPTS: u32 = 4;
 
 /// What became of one part of the batch.
 enum Part {
-    Applied(BatchResult, Vec<Computed>),
+    Applied(Box<BatchResult>, Vec<Computed>),
     /// Split it, or give up on it when it is a single event.
     Failed(Failure),
     /// No time left.
@@ -58,7 +58,7 @@ pub(super) async fn persist(
                     outcomes[at] = Some(Ok(applied.clone()));
                     computed[at] = of_event;
                 }
-                total.merge(result);
+                total.merge(*result);
             }
             Part::Failed(failure) if part.len() == 1 => {
                 outcomes[part.start] = Some(Err(give_up(&work[part.start], failure)));
@@ -124,7 +124,7 @@ async fn attempt(
         let failure = match once(context, model, work, part.clone()).await {
             Ok((result, computed)) => {
                 metrics::dependency_up(Dependency::Postgres, true);
-                return Part::Applied(result, computed);
+                return Part::Applied(Box::new(result), computed);
             }
             Err(failure) => failure,
         };

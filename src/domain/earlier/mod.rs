@@ -83,12 +83,14 @@ impl Found {
 impl Patient {
     /// Whether nothing that is told of both speaks against it.
     fn may_be(&self, other: &Subscriber) -> bool {
-        let sex = |gender: &Option<Phi<String>>| {
-            gender.as_ref().map(|one| one.expose().trim().to_owned()).filter(|one| matches!(one.as_str(), "F" | "M"))
-        };
-        let agree = sex(&self.gender).zip(sex(&other.gender)).is_none_or(|(one, other)| one == other);
+        let agree = sex(self.gender.as_ref()).zip(sex(other.gender.as_ref())).is_none_or(|(one, other)| one == other);
         agree && self.birth_date.as_ref().zip(other.birth_date.as_ref()).is_none_or(|(one, other)| one == other)
     }
+}
+
+/// The sex, where it is told.
+fn sex(gender: Option<&Phi<String>>) -> Option<&str> {
+    gender.map(|one| one.expose().trim()).filter(|one| matches!(*one, "F" | "M"))
 }
 
 impl Sent {

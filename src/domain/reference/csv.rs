@@ -407,7 +407,9 @@ mod tests {
             let read = |private| -> Result<(), TableError> {
                 let mut reader = Reader::new(text, COLUMNS, private)?;
                 while let Some(record) = reader.record()? {
-                    (record.code(0)?, record.date(1)?, record.flag(2)?);
+                    record.code(0)?;
+                    record.date(1)?;
+                    record.flag(2)?;
                 }
                 Ok(())
             };
