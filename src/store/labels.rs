@@ -142,11 +142,11 @@ async fn rows(
     sqlx::query_as!(
         Row,
         r#"WITH wanted AS (
-               (SELECT id FROM claim_outcomes WHERE $4::bigint[] IS NULL
+               (SELECT * FROM claim_outcomes WHERE $4::bigint[] IS NULL
                     AND (updated_at, id) > (coalesce($1, '-infinity'::timestamptz), $2)
                 ORDER BY updated_at, id LIMIT $3)
-               UNION ALL SELECT id FROM claim_outcomes WHERE submission_id = ANY($4))
-           SELECT o.id, o.updated_at, o.submission_id, o.initial_outcome, s.predecessor, s.version_time, s.version_id,
+               UNION ALL SELECT * FROM claim_outcomes WHERE submission_id = ANY($4))
+           SELECT o.id AS "id!", o.updated_at AS "updated_at!", s.id AS submission_id, o.initial_outcome, s.predecessor, s.version_time, s.version_id,
                s.first_time, s.body AS "body: Json<Box<serde_json::value::RawValue>>", r.version_time AS "arrived?",
                r.trace_number AS "trace_number?",
                r.payer_claim_control_number AS "payer_number?", r.claim_ordinal AS "ordinal?",
@@ -154,7 +154,7 @@ async fn rows(
                (SELECT json_agg(json_build_array(l.control_number, coalesce(l.procedure_code, l.revenue_code), l.outcome)
                     ORDER BY l.line_number) FROM remittance_lines l WHERE l.remittance_id = r.id)
                    AS "lines: Json<Vec<LineRow>>"
-           FROM wanted JOIN claim_outcomes o ON o.id = wanted.id JOIN claim_submissions s ON s.id = o.submission_id
+           FROM wanted o JOIN claim_submissions s ON s.id = o.submission_id
            LEFT JOIN remittances r ON r.id = o.initial_remittance_id
            ORDER BY o.updated_at, o.id"#,
         cursor.at,
