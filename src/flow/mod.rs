@@ -9,6 +9,7 @@ pub mod decode;
 pub mod delivery;
 pub(crate) mod outbound;
 mod persist;
+pub(crate) mod rescore;
 pub mod settle;
 pub mod split;
 
@@ -74,7 +75,8 @@ pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], ali
     metrics::stage(Stage::Decode, started);
 
     let (mut verdicts, work) = set_refused_apart(decoded);
-    let persisted = persist::persist(context, &model, work, alive).await;
+    let mut persisted = persist::persist(context, &model, work, alive).await;
+    outbound::rescore_late(context, &model, &mut persisted.result).await;
     let started = Instant::now();
     outbound::write_cache(context, &persisted.result).await;
     metrics::stage(Stage::Cache, started);

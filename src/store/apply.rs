@@ -15,6 +15,7 @@ use super::refs::Refs;
 use super::{claims, remittances};
 use crate::domain::outcome::Judged;
 use crate::domain::remittance::Remittance;
+use crate::domain::types::Instant;
 use crate::domain::{claim::Claim, score::Score};
 use crate::error::{Cause, Failure};
 use crate::metrics::{self, Settled, Stage};
@@ -27,7 +28,7 @@ pub struct Work {
     /// The event.
     pub event: Event,
     /// When it was published.
-    pub published: crate::domain::types::Instant,
+    pub published: Instant,
 }
 
 /// What is computed of an event before it is stored.
@@ -109,7 +110,7 @@ impl<'a> Item<'a> {
     }
 
     /// What orders versions: the event's time, ties by its id.
-    pub(super) fn version(&self) -> (crate::domain::types::Instant, &'a str) {
+    pub(super) fn version(&self) -> (Instant, &'a str) {
         (self.work.event.time, &self.work.event.id)
     }
 }
@@ -137,6 +138,7 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Compu
         claims: stored.claim_ids.clone(),
         remittances: stored.remittance_ids.clone(),
         acknowledgements: stored.places.iter().filter_map(|place| place.acknowledgement_id).collect(),
+        left: stored.left,
     };
     let started = std::time::Instant::now();
     let mut changes = reconcile_patiently(pool, &touched).await?;
@@ -182,6 +184,7 @@ struct StoredBatch {
     places: Vec<Stored>,
     claim_ids: Vec<i64>,
     remittance_ids: Vec<i64>,
+    left: Vec<(i64, Instant)>,
 }
 
 /// The first transaction. `None` when another worker committed one of the events since the look at the ledger.
@@ -200,20 +203,21 @@ async fn store(
             items.push(item(work, computed, refs)?);
         }
     }
-    store_effects(&mut transaction, &mut items).await?;
+    let left = store_effects(&mut transaction, &mut items).await?;
     if !ledger::insert(&mut transaction, &items).await? {
         transaction.rollback().await?;
         return Ok(None);
     }
     transaction.commit().await?;
-    Ok(Some(collect(verdicts, &items)))
+    Ok(Some(StoredBatch { left, ..collect(verdicts, &items) }))
 }
 
-async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<(), Failure> {
-    claims::store(connection, items).await?;
+/// Answers which members the claims named before, and since when.
+async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<Vec<(i64, Instant)>, Failure> {
+    let left = claims::store(connection, items).await?;
     remittances::store(connection, items).await?;
     remittances::store_acknowledgements(connection, items).await?;
-    Ok(())
+    Ok(left)
 }
 
 fn item<'a>(work: &'a Work, computed: &'a Computed, refs: &Refs) -> Result<Item<'a>, Failure> {
@@ -267,6 +271,7 @@ fn collect(verdicts: Vec<Verdict>, items: &[Item<'_>]) -> StoredBatch {
         places: Vec::with_capacity(verdicts.len()),
         claim_ids: Vec::new(),
         remittance_ids: Vec::new(),
+        left: Vec::new(),
     };
     let mut new = items.iter();
     for verdict in verdicts {

@@ -59,11 +59,15 @@ fn predecessor(claim: &Claim) -> &str {
     crate::domain::earlier::predecessor(claim).map_or("", |number| number.expose())
 }
 
-/// Stores the claims of a batch and notes in each item where it went.
-pub(super) async fn store(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<(), Failure> {
+/// Stores the claims of a batch and notes in each item where it went. Answers which members the claims named before, and
+/// since when.
+pub(super) async fn store(
+    connection: &mut PgConnection,
+    items: &mut [Item<'_>],
+) -> Result<Vec<(i64, Instant)>, Failure> {
     let rows = rows(items)?;
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let newest = newest_by(&rows, |row| row.identity);
     let heads: Vec<Row<'_>> = newest.values().map(|place| rows[*place]).collect();
@@ -72,10 +76,8 @@ pub(super) async fn store(connection: &mut PgConnection, items: &mut [Item<'_>])
     let submissions = newest_by(&rows, Row::submission);
     let is_new = |key: &Identity<'_>| upserted.get(key).is_some_and(|row| row.inserted);
     let known: Vec<i64> = ids.iter().filter(|(key, _)| !is_new(key)).map(|(_, id)| *id).collect();
-    let mut members = earlier::members_of(connection, &known).await?;
+    let left = earlier::members_of(connection, &known).await?;
     let stored = upsert_submissions(connection, &rows, &submissions, &ids).await?;
-    members.extend(rows.iter().filter_map(|row| Some((row.member_number()?, row.version.0))));
-    earlier::look_again(connection, stored.values().copied().collect(), &members).await?;
     replace_lines(connection, &heads, &upserted).await?;
     insert_scores(connection, &rows, &newest, &upserted, &stored).await?;
     for row in &rows {
@@ -84,7 +86,7 @@ pub(super) async fn store(connection: &mut PgConnection, items: &mut [Item<'_>])
         let newest_version = submissions.get(&row.submission()).is_some_and(|at| rows[*at].place == row.place);
         item.stored.superseded = !(newest_version && stored.contains_key(&row.submission()));
     }
-    Ok(())
+    Ok(left)
 }
 
 fn rows<'a>(items: &[Item<'a>]) -> Result<Vec<Row<'a>>, Failure> {
@@ -249,6 +251,11 @@ async fn upsert_submissions<'a>(
     )
     .fetch_all(&mut *connection)
     .await?;
+    // A label teaches of the claim as it was sent last: the learner has to look again.
+    let ids_written: Vec<i64> = answer.iter().map(|row| row.id).collect();
+    sqlx::query!("UPDATE claim_outcomes SET updated_at = now() WHERE submission_id = ANY($1)", &ids_written)
+        .execute(&mut *connection)
+        .await?;
     if answer.len() < newest.len() {
         lower_first_times(connection, &newest, &first_times).await?;
     }

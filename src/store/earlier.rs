@@ -1,5 +1,5 @@
-//! What was sent before for the patients of a batch or page of claims, and which labels have to be looked at again when
-//! that changes.
+//! What was sent before for the patients of a batch or page of claims, and on which scores and labels it bears that came
+//! late.
 //!
 //! Rows are found by half a digest of practice and member id; what they mean is told by `domain::earlier`. Must never: read
 //! anything for members of whom nothing is stored, or write to rows of other claims, which would need their locks.
@@ -153,41 +153,30 @@ pub(super) async fn members_of(
     Ok(rows.into_iter().map(|row| (row.member_key, row.first_time)).collect())
 }
 
-/// Has the learner look again at labels of these submissions, and of those that were sent for these members since these
-/// times: what was sent before them changed.
-pub(super) async fn look_again(
-    connection: &mut PgConnection,
-    submissions: Vec<i64>,
-    members: &[(i64, Instant)],
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO label_changes (submission_id)
-         SELECT o.submission_id FROM claim_outcomes o WHERE o.submission_id IN (
-             SELECT unnest($1::bigint[])
-             UNION SELECT s.id FROM unnest($2::bigint[], $3::timestamptz[]) AS r (member_key, since)
-                 JOIN claim_submissions s ON s.member_key = r.member_key AND s.version_time >= r.since)",
-        &submissions,
-        &column!(members, |(key, _)| *key),
-        &column!(members, |(_, since)| *since)
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+/// What may bear on claims that were stored before it.
+#[derive(Debug, Default)]
+pub(super) struct News<'a> {
+    /// Claims that were sent.
+    pub(super) sent: &'a [i64],
+    /// Members whom submissions named that name others now, and since when.
+    pub(super) left: &'a [(i64, Instant)],
+    /// Claims that may count for others now, or not any more.
+    pub(super) unsteady: &'a [i64],
+    /// Claims with answers.
+    pub(super) answered: &'a [i64],
 }
 
-/// Has the learner look again at labels of what was sent after these claims for the same members: what was answered to
-/// the claims changed.
-pub(super) async fn look_again_after(connection: &mut PgConnection, claims: &[i64]) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO label_changes (submission_id)
-         SELECT DISTINCT o.submission_id FROM claim_submissions s
-         JOIN claim_submissions later ON later.member_key = s.member_key AND later.version_time >= s.first_time
-         JOIN claim_outcomes o ON o.submission_id = later.id
-         -- What bears on a submission itself depends on its own answers only when it was sent more than once.
-         WHERE s.claim_id = ANY($1) AND (later.id <> s.id OR s.first_time < s.version_time)",
-        claims
+/// The claims on whose scores the news may bear; their labels are noted for the learner.
+pub(super) async fn late(connection: &mut PgConnection, news: &News<'_>) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_file_scalar!(
+        "src/store/sql/late.sql",
+        news.sent,
+        &column!(news.left, |(key, _)| *key),
+        &column!(news.left, |(_, since)| *since),
+        news.unsteady,
+        news.answered,
+        i64::try_from(MOST_READ + 10).unwrap_or(i64::MAX)
     )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .fetch_all(connection)
+    .await
 }

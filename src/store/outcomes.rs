@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgConnection;
 
 use super::claims::column;
-use super::earlier;
 use super::reconcile::Changes;
 use crate::domain::outcome::{Adjudicated, Adjudication, Outcome, Submission, SubmissionOutcome, fold};
 use crate::domain::types::{Cents, Instant, Phi};
@@ -26,6 +25,17 @@ struct Sent {
     claim_id: i64,
     submission: Submission,
     version_id: String,
+    /// Whether the claim had been turned back so far.
+    was_rejected: bool,
+}
+
+/// Claims with answers.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// All of them.
+    pub(super) claims: Vec<i64>,
+    /// Those that may have come to stand or fall for later claims: reversed, voided, turned back, or not any more.
+    pub(super) unsteady: Vec<i64>,
 }
 
 /// Recomputes outcomes and status of claims from their rows, and writes what differs.
@@ -33,33 +43,37 @@ pub(super) async fn update(
     connection: &mut PgConnection,
     claims: &[i64],
     changes: &mut Changes,
-) -> Result<(), Failure> {
+) -> Result<Answered, Failure> {
     let concerned = with_answers(connection, claims).await?;
     if concerned.is_empty() {
-        return Ok(());
+        return Ok(Answered::default());
     }
     let sent = submissions(connection, &concerned).await?;
     let mut answers = answers(connection, &concerned).await?;
     let acknowledgements = acknowledgements(connection, &concerned).await?;
-    let mut outcomes = Vec::new();
-    let mut statuses = Vec::new();
+    let (mut outcomes, mut statuses, mut unsteady) = (Vec::new(), Vec::new(), Vec::new());
     for of_claim in sent.chunk_by(|a, b| a.claim_id == b.claim_id) {
         let Some(current) = of_claim.iter().max_by_key(|sent| (sent.submission.version_time, &sent.version_id)) else {
             continue;
         };
         let submissions: Vec<Submission> = of_claim.iter().map(|sent| sent.submission.clone()).collect();
         let answers = answers.remove(&current.claim_id).unwrap_or_default().into_iter();
-        let folded = fold(&submissions, &answers.map(|(_, answer)| answer).collect::<Vec<_>>());
-        let acknowledged = acknowledgements
-            .get(&current.claim_id)
-            .filter(|(time, _)| *time >= current.submission.version_time)
-            .map(|(_, accepted)| *accepted);
+        let answers: Vec<Adjudicated> = answers.map(|(_, answer)| answer).collect();
+        let folded = fold(&submissions, &answers);
+        let acknowledged = acknowledgements.get(&current.claim_id);
+        let turned_back = current.was_rejected || acknowledged.is_some_and(|(_, accepted)| !accepted);
+        let voided = submissions.iter().any(|submission| submission.frequency_code == "8");
+        if turned_back || voided || answers.iter().any(|answer| answer.adjudication == Adjudication::Reversal) {
+            unsteady.push(current.claim_id);
+        }
+        let acknowledged =
+            acknowledged.filter(|(time, _)| *time >= current.submission.version_time).map(|(_, accepted)| *accepted);
         statuses.push((current.claim_id, status(&current.submission, &folded, acknowledged)));
         outcomes.extend(folded.into_iter().map(|outcome| (current.claim_id, outcome)));
     }
     write_outcomes(connection, &concerned, &outcomes, changes).await?;
-    earlier::look_again_after(connection, &concerned).await?;
-    write_statuses(connection, &statuses, changes).await
+    write_statuses(connection, &statuses, changes).await?;
+    Ok(Answered { claims: concerned, unsteady })
 }
 
 /// A claim's status: what became of its current submission, else what was acknowledged, else that it was submitted.
@@ -96,8 +110,10 @@ async fn with_answers(connection: &mut PgConnection, claims: &[i64]) -> Result<V
 
 async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Vec<Sent>, Failure> {
     let rows = sqlx::query!(
-        "SELECT id, claim_id, frequency_code, predecessor, submitted_at, version_time, version_id
-         FROM claim_submissions WHERE claim_id = ANY($1) ORDER BY claim_id, id",
+        r#"SELECT s.id, s.claim_id, s.frequency_code, s.predecessor, s.submitted_at, s.version_time, s.version_id,
+               c.status = 'rejected' AS "was_rejected!"
+           FROM claim_submissions s JOIN claims c ON c.id = s.claim_id WHERE s.claim_id = ANY($1)
+           ORDER BY s.claim_id, s.id"#,
         claims
     )
     .fetch_all(connection)
@@ -107,6 +123,7 @@ async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Ve
         .map(|row| Sent {
             claim_id: row.claim_id,
             version_id: row.version_id,
+            was_rejected: row.was_rejected,
             submission: Submission {
                 id: row.id,
                 frequency_code: row.frequency_code,

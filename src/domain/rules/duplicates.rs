@@ -132,14 +132,8 @@ fn original_after_adjudication(claim: &Claim, facts: &Facts) -> Verdict {
         return Verdict::Abstain;
     }
     let Some(earlier) = facts.earlier.as_deref() else { return Verdict::Abstain };
-    let key = claim.payer.key();
-    let same = |one: &&EarlierClaim| {
-        one.payer_key == key
-            && one.responsibility == claim.responsibility
-            && one.patient_control_number == claim.patient_control_number
-    };
     let mut judgement = Judgement::default();
-    if earlier.iter().filter(same).any(|one| one.status.is_decided()) {
+    if earlier.iter().any(|one| one.is_same_claim(claim) && one.status.is_decided()) {
         judgement.hit(None, "the payer decided an earlier submission of this claim");
     } else if !claim.patient_control_number.expose().is_empty() {
         judgement.pass();

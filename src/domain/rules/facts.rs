@@ -89,12 +89,12 @@ pub enum EarlierStatus {
 
 impl EarlierStatus {
     /// Whether the payer still holds the claim.
-    pub(super) const fn stands(self) -> bool {
+    pub(crate) const fn stands(self) -> bool {
         matches!(self, Self::Sent | Self::Paid | Self::Denied)
     }
 
     /// Whether the payer decided it.
-    pub(super) const fn is_decided(self) -> bool {
+    pub(crate) const fn is_decided(self) -> bool {
         matches!(self, Self::Paid | Self::Denied)
     }
 }
@@ -121,6 +121,13 @@ pub struct EarlierClaim {
 }
 
 impl EarlierClaim {
+    /// Whether it is the claim itself, as it was sent before: only then does its decision matter, not whether it stands.
+    pub(crate) fn is_same_claim(&self, claim: &Claim) -> bool {
+        self.patient_control_number == claim.patient_control_number
+            && self.responsibility == claim.responsibility
+            && self.payer_key == claim.payer.key()
+    }
+
     /// A claim as later ones find it, just sent.
     pub fn of(claim: &Claim) -> Self {
         let rendering = claim.rendering_provider.as_ref().and_then(|provider| told(provider.taxonomy_code.as_ref()));

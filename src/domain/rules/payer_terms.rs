@@ -83,10 +83,7 @@ fn correction_days(claim: &Claim, facts: &Facts, start: CorrectionStart) -> Opti
     let start = match start {
         CorrectionStart::Service => claim.last_service_date()?,
         CorrectionStart::Decision => {
-            let key = claim.payer.key();
-            let same = |earlier: &&super::EarlierClaim| {
-                earlier.payer_key == key && earlier.patient_control_number == claim.patient_control_number
-            };
+            let same = |earlier: &&super::EarlierClaim| earlier.is_same_claim(claim);
             facts.earlier.as_ref()?.iter().filter(same).filter_map(|earlier| earlier.decided_on).max()?
         }
     };

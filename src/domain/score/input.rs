@@ -4,7 +4,7 @@
 //! saying so: the claim is taken apart by name, so that a new field does not compile until it is decided upon.
 
 use crate::domain::claim::{Attachment, Claim, OtherPayer, Provider, ServiceLine, Subscriber};
-use crate::domain::rules::{EarlierClaim, EarlierLine, EarlierStatus, Facts};
+use crate::domain::rules::{EarlierClaim, EarlierLine, Facts};
 use crate::domain::types::{Date, Phi};
 use chrono::Datelike;
 
@@ -245,35 +245,30 @@ impl Bytes {
         if let Some(earlier) = &facts.earlier {
             self.text("earlier");
             self.text(&claim.payer.key());
-            self.text(claim.patient_control_number.expose());
-            self.list(earlier, Self::earlier);
+            self.list(earlier, |bytes, one| bytes.earlier(claim, one));
         }
     }
 
-    fn earlier(&mut self, claim: &EarlierClaim) {
+    /// Of decisions, only those on the claim itself: of others it counts only whether they stand.
+    fn earlier(&mut self, claim: &Claim, one: &EarlierClaim) {
         let EarlierClaim {
             payer_key,
-            patient_control_number,
-            responsibility,
+            patient_control_number: _,
+            responsibility: _,
             billing_npi,
             taxonomy_code,
             status,
             decided_on,
             lines,
-        } = claim;
+        } = one;
         self.text(payer_key);
-        self.text(patient_control_number.expose());
-        self.text(responsibility.code());
         self.maybe_text(billing_npi.as_ref());
         self.maybe_text(taxonomy_code.as_ref());
-        self.number(match status {
-            EarlierStatus::Sent => 0,
-            EarlierStatus::Rejected => 1,
-            EarlierStatus::Paid => 2,
-            EarlierStatus::Denied => 3,
-            EarlierStatus::Reversed => 4,
+        self.flag(Some(status.stands()));
+        self.option(one.is_same_claim(claim).then_some(decided_on), |bytes, decided_on| {
+            bytes.flag(Some(status.is_decided()));
+            bytes.date(*decided_on);
         });
-        self.date(*decided_on);
         self.list(lines, |bytes, line| {
             let EarlierLine { procedure_code, modifiers, service_from, units, charge } = line;
             bytes.text(procedure_code);
@@ -294,6 +289,7 @@ impl Bytes {
 mod tests {
     use super::*;
     use crate::domain::reference::samples;
+    use crate::domain::rules::EarlierStatus;
     use crate::domain::rules::fixtures::{office_visit, sent_before};
 
     #[test]
@@ -307,7 +303,16 @@ mod tests {
         let tables = Facts::default().with_tables(samples::all().into());
         let nothing = Facts::default().with_earlier(Some(Vec::new()));
         let sent = Facts::default().with_earlier(Some(vec![sent_before(&claim)]));
-        let digests = [&tables, &nothing, &sent].map(|facts| digest(&claim, facts));
+        let decided = EarlierClaim { status: EarlierStatus::Denied, ..sent_before(&claim) };
+        let decided_of_another = EarlierClaim { patient_control_number: Phi::from("OTHER"), ..decided.clone() };
+        let taken_back = EarlierClaim { status: EarlierStatus::Reversed, ..decided_of_another.clone() };
+        let sent_of_another = EarlierClaim { status: EarlierStatus::Sent, ..decided_of_another.clone() };
+        let [decided, decided_of_another, taken_back, sent_of_another] =
+            [decided, decided_of_another, taken_back, sent_of_another]
+                .map(|one| Facts::default().with_earlier(Some(vec![one])));
+        assert_eq!(digest(&claim, &decided_of_another), digest(&claim, &sent_of_another), "no rule looks at it");
+        let digests =
+            [&tables, &nothing, &sent, &decided, &decided_of_another, &taken_back].map(|facts| digest(&claim, facts));
         for (place, one) in digests.iter().enumerate() {
             assert!(*one != bare && !digests.iter().skip(place + 1).any(|other| other == one), "{place}");
         }
