@@ -8,7 +8,7 @@ DROP TABLE denial_patterns;
 DROP TABLE label_scores;
 DROP TABLE risk_scores;
 DROP TABLE claim_acknowledgements;
-DROP TABLE label_removals;
+DROP TABLE label_changes;
 DROP TABLE claim_outcomes;
 DROP TABLE claim_episodes;
 DROP TABLE remittance_lines;

@@ -67,8 +67,10 @@ CREATE TABLE claim_submissions (
     predecessor                text NOT NULL DEFAULT '',    -- payer claim control number that a replacement or void names
     submitted_at               date,
     body                       jsonb NOT NULL,              -- the claim as sent, in the vocabulary of the events
+    member_key                 bigint,                      -- half a digest of practice and member id, to search by
     version_time               timestamptz NOT NULL,
     version_id                 text COLLATE "C" NOT NULL,
+    first_time                 timestamptz NOT NULL,        -- of the first version
     created_at                 timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT claim_submissions_identity UNIQUE (claim_id, frequency_code, predecessor)
 );
@@ -186,11 +188,12 @@ CREATE TABLE claim_outcomes (
     updated_at            timestamptz NOT NULL DEFAULT now()
 );
 
--- Labels that are no more, for a learner that has learned them; it clears what is a day old.
-CREATE TABLE label_removals (
+-- Labels to look at again, for a learner that may have learned them: they are no more, or what bears on them changed. It
+-- clears what is a day old. Rows are only added: to write to labels of other claims would need their locks.
+CREATE TABLE label_changes (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     submission_id bigint NOT NULL,
-    removed_at    timestamptz NOT NULL DEFAULT now()
+    changed_at    timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE claim_acknowledgements (

@@ -30,6 +30,8 @@ CREATE INDEX ix_claims_worklist ON claims (expected_loss DESC, id)
     WHERE status IN ('submitted', 'accepted', 'rejected');
 -- Scoring open claims again, page by page.
 CREATE INDEX ix_claims_open ON claims (id) WHERE status IN ('submitted', 'accepted', 'rejected');
+-- What was sent before for the same member.
+CREATE INDEX ix_claim_submissions_member ON claim_submissions (member_key, version_time) WHERE member_key IS NOT NULL;
 -- Linking: the rungs below the exact control number, from either side.
 CREATE INDEX ix_claims_control_number_key ON claims (practice_id, control_number_key);
 CREATE INDEX ix_claims_payer_claim_control_number ON claims (practice_id, payer_claim_control_number)
@@ -46,7 +48,7 @@ CREATE INDEX ix_remittances_updated_at ON remittances (updated_at);
 CREATE INDEX ix_remittances_unlinked ON remittances (id) WHERE claim_id IS NULL;
 CREATE INDEX ix_claim_outcomes_claim_id ON claim_outcomes (claim_id);
 CREATE INDEX ix_claim_outcomes_updated_at ON claim_outcomes (updated_at, id);
-CREATE INDEX ix_label_removals_removed_at ON label_removals (removed_at);
+CREATE INDEX ix_label_changes_changed_at ON label_changes (changed_at);
 -- Calibration since a day.
 CREATE INDEX ix_label_scores_labelled_at ON label_scores (labelled_at);
 -- A receipt is found again when its remittance or acknowledgement finds its claim, or loses it.

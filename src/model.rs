@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use crate::domain::claim::Claim;
 use crate::domain::reference::ReferenceTables;
-use crate::domain::rules::Facts;
+use crate::domain::rules::{EarlierClaim, Facts};
 use crate::domain::score::{Levels, Score, Snapshot, score};
 use crate::domain::types::Date;
 use crate::error::CommandError;
@@ -31,8 +31,8 @@ pub struct InForce {
 
 impl InForce {
     /// Scores a claim; `day` counts where the claim does not say when it was sent.
-    pub fn score(&self, claim: &Claim, day: Date, levels: &Levels) -> Score {
-        let facts = Facts::of(claim, day).with_tables(Arc::clone(&self.tables));
+    pub fn score(&self, claim: &Claim, day: Date, earlier: Option<Vec<EarlierClaim>>, levels: &Levels) -> Score {
+        let facts = Facts::of(claim, day).with_tables(Arc::clone(&self.tables)).with_earlier(earlier);
         score(claim, &facts, &self.snapshot, levels)
     }
 }

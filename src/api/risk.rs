@@ -7,8 +7,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use chrono::SubsecRound as _;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
@@ -16,7 +17,9 @@ use super::params::{self, Params, PathText};
 use super::{ApiState, audit, guard, read_through};
 use crate::cache::Entity;
 use crate::domain::claim::Claim;
-use crate::domain::types::Date;
+use crate::domain::earlier::Moment;
+use crate::domain::types::Instant;
+use crate::store::earlier;
 use crate::store::read::{self, Rescored};
 use crate::view::{RiskScoreView, ScoreChanges, ScoreView, changes};
 use crate::wire::{self, Violation};
@@ -140,7 +143,7 @@ pub(super) async fn calculate(
             tracing::error!(%violation, "a stored claim cannot be read");
             ApiError::internal()
         })?;
-        let view = score_claim(&state, &claim, submitted.version_time.date_naive());
+        let view = score_claim(&state, &claim, submitted.moment()).await?;
         if read::store_score(&state.pool, id, &submitted, &view).await? == Rescored::Stored {
             stored = true;
             break;
@@ -169,32 +172,57 @@ pub(super) async fn what_if(
         StatusCode::PAYLOAD_TOO_LARGE => guard::too_large(),
         _ => ApiError::new(StatusCode::BAD_REQUEST, "invalid_body", "the body did not arrive whole"),
     })?;
-    let body = supposed_claim(&body);
-    let claim = wire::read_claim(&body).map_err(|violation| unreadable(&violation))?;
-    Ok(Json(score_claim(&state, &claim, chrono::Utc::now().date_naive())))
+    let supposed = supposed(&body);
+    let claim = wire::read_claim(&supposed.claim).map_err(|violation| unreadable(&violation))?;
+    let (time, id) = supposed.moment.unwrap_or_else(|| (chrono::Utc::now(), String::new()));
+    Ok(Json(score_claim(&state, &claim, (time, &id)).await?))
 }
 
-/// Scores a claim; `today` counts where the claim does not say when it was sent.
-fn score_claim(state: &ApiState, claim: &Claim, today: Date) -> ScoreView {
-    ScoreView::of(&state.model.current().score(claim, today, &state.config.levels))
+/// Scores a claim with what was sent before a moment; its day counts where the claim does not say when it was sent.
+async fn score_claim(state: &ApiState, claim: &Claim, moment: Moment<'_>) -> Result<ScoreView, ApiError> {
+    let mut connection = state.pool.acquire().await?;
+    let earlier = earlier::of_stored(&mut connection, &[(claim, moment)]).await?.pop().flatten();
+    let day = moment.0.date_naive();
+    Ok(ScoreView::of(&state.model.current().score(claim, day, earlier, &state.config.levels)))
+}
+
+/// A claim that is supposed, and when it would be sent, where the body is an event that says so.
+struct Supposed {
+    claim: Bytes,
+    moment: Option<(Instant, String)>,
 }
 
 /// The claim in a body: the data alone, or a whole event, or `{"claim": ...}`. What names a claim is not needed where
 /// nothing is stored, so a name is supposed where there is none. What is no such JSON is left to the reader to refuse.
-fn supposed_claim(body: &Bytes) -> Bytes {
-    let Ok(Value::Object(mut whole)) = serde_json::from_slice::<Value>(body) else { return body.clone() };
+fn supposed(body: &Bytes) -> Supposed {
+    let Ok(Value::Object(mut whole)) = serde_json::from_slice::<Value>(body) else {
+        return Supposed { claim: body.clone(), moment: None };
+    };
+    let moment = event_moment(&whole);
     let inner = if whole.contains_key("specversion") { whole.remove("data") } else { whole.remove("claim") };
     let mut claim = match inner {
         Some(Value::Object(claim)) => claim,
         _ => whole,
     };
-    for name in ["patientControlNumber", "practiceId"] {
+    let billing = claim.get("billingProvider");
+    let told = |name: &str| billing.and_then(|one| one[name].as_str()).is_some_and(|text| !text.trim().is_empty());
+    // The billing provider names the practice where the claim does not.
+    let names: &[&str] =
+        if told("npi") || told("taxId") { &["patientControlNumber"] } else { &["patientControlNumber", "practiceId"] };
+    for name in names.iter().copied() {
         let slot = claim.entry(name).or_insert(Value::Null);
         if slot.is_null() {
             *slot = json!("WHAT-IF");
         }
     }
-    Bytes::from(Value::Object(claim).to_string())
+    Supposed { claim: Bytes::from(Value::Object(claim).to_string()), moment }
+}
+
+/// Time and id of an event, as its envelope tells them.
+fn event_moment(event: &Map<String, Value>) -> Option<(Instant, String)> {
+    event.get("specversion")?;
+    let time = event.get("time")?.as_str()?.parse::<Instant>().ok()?;
+    Some((time.trunc_subsecs(6), event.get("id")?.as_str()?.to_owned()))
 }
 
 /// What is wrong with a body: the place by our own field names and the kind, never a value.

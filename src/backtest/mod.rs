@@ -13,6 +13,7 @@ use chrono::Duration;
 
 pub use baselines::{BASELINES, Baseline};
 
+use crate::domain::model::Features;
 use crate::domain::outcome::Outcome;
 use crate::domain::score::{Level, Levels, Snapshot, log_odds, overall_tenths, probability_of};
 use crate::domain::types::{Date, Instant};
@@ -89,8 +90,7 @@ impl Places {
 
 /// Plays a history again; `progress` is told how many claims are done.
 pub fn replay(history: &History, levels: &Levels, mut progress: impl FnMut(usize)) -> Replay {
-    let mut coming: Vec<(&Told, &Answer)> =
-        history.submissions.iter().filter_map(|told| Some((told, told.answer.as_ref()?))).collect();
+    let mut coming: Vec<(&Features, &Answer)> = history.submissions.iter().filter_map(Told::taught).collect();
     coming.sort_by(|one, other| (one.1.arrived, &one.1.order).cmp(&(other.1.arrived, &other.1.order)));
     let mut coming = coming.into_iter().peekable();
     let mut learner = crate::domain::model::Learner::default();
@@ -101,8 +101,8 @@ pub fn replay(history: &History, levels: &Levels, mut progress: impl FnMut(usize
     for (count, told) in history.submissions.iter().enumerate() {
         let day = told.version.0.date_naive();
         // What came before this day is known; what came on it is not, whatever the hour.
-        while let Some((of, answer)) = coming.next_if(|(_, answer)| answer.arrived.date_naive() < day) {
-            learner.fold(&of.features, &answer.label);
+        while let Some((features, answer)) = coming.next_if(|(_, answer)| answer.arrived.date_naive() < day) {
+            learner.fold(features, &answer.label);
         }
         let new = learner.labels() - snapshot.labels();
         let due = published.is_none_or(|last| day - last >= Duration::days(EVERY_DAYS));

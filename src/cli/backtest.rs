@@ -15,7 +15,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Output;
-use super::output::{print, print_json, say};
+use super::output::{csv_field, print, print_json, say};
 use super::publish::input;
 use super::read::Read;
 use super::reference::{self, Given};
@@ -160,11 +160,6 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::Failed(format!("{}: cannot be written: {error}", path.display()))
 }
 
-/// A text as a field of a CSV file (RFC 4180).
-fn field(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-}
-
 fn write_scores(path: &Path, replay: &Replay) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     writeln!(
@@ -175,8 +170,8 @@ fn write_scores(path: &Path, replay: &Replay) -> std::io::Result<()> {
         writeln!(
             out,
             "{},{},{},{:.6},{}.{},{},{},{}",
-            field(&row.key.0),
-            field(&row.key.1),
+            csv_field(&row.key.0),
+            csv_field(&row.key.1),
             row.submitted.format("%Y-%m-%dT%H:%M:%S%.fZ"),
             row.p,
             row.overall_tenths / 10,

@@ -32,6 +32,11 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
+/// A text as a field of a CSV file (RFC 4180).
+pub(super) fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
 /// Tells what is going on, on stderr.
 pub(super) fn say(text: &str) {
     // Nothing is to be done when even stderr is closed.

@@ -1,4 +1,5 @@
-//! `claimrisk reference`: loads the tables of payers, CMS and registries that rules look things up in, and lists them.
+//! `claimrisk reference`: loads the tables of payers, CMS and registries that rules look things up in, lists them, and makes
+//! the one that stored claims can give.
 //!
 //! A file is read whole before anything is stored. Must never: store a table of which a line does not follow its format.
 
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::Output;
-use super::output::{print, print_json, table};
+use super::output::{csv_field, print, print_json, table};
 use crate::config::Config;
 use crate::domain::reference::{Kind, ReferenceTables};
 use crate::error::CommandError;
@@ -17,14 +18,26 @@ use crate::store;
 const LOAD: &str = "\
 Kinds: payer-rules, authorization, attachment, enrollment, ncci-ptp, mue, procedure-codes,
 diagnosis-codes, coverage, modifiers, revenue-codes, types-of-bill, npi, order-referring,
-clia-certificates, taxonomy-scope. Their columns, and where the public files come from:
-deploy/reference/README.md.
+clia-certificates, taxonomy-scope, eligibility, granted-authorizations, usual-charges. Their
+columns, and where the public files come from: deploy/reference/README.md.
 
 Examples:
   claimrisk reference load payer-rules my-payers.csv
   claimrisk reference load ncci-ptp ptp-practitioner.csv
 
 Exit code 65 when a line does not follow the format; then nothing is stored.";
+
+const USUAL: &str = "\
+One line by practice, payer and procedure: the median charge, the median absolute deviation from it
+and the number of lines, eight at least. Look it over before you load it; a charge that is wrong
+everywhere is usual. Load it anew when fees change.
+
+Examples:
+  claimrisk reference usual-charges > usual.csv
+  claimrisk reference load usual-charges usual.csv";
+
+/// A usual charge is made of so many lines at least.
+const LEAST_LINES: i64 = 8;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Action {
@@ -40,6 +53,9 @@ pub(super) enum Action {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Print what stored claims usually charge for one unit, as the table `usual-charges` (CSV).
+    #[command(after_help = USUAL)]
+    UsualCharges,
     /// List the tables that are stored, with their versions.
     List {
         /// How the list is printed.
@@ -63,7 +79,18 @@ pub(super) async fn run(action: &Action, config: &Config) -> Result<(), CommandE
     match action {
         Action::Load { kind, file, output } => load(*kind, file, *output, config).await,
         Action::List { output } => list(*output, config).await,
+        Action::UsualCharges => usual_charges(config).await,
     }
+}
+
+async fn usual_charges(config: &Config) -> Result<(), CommandError> {
+    let usual = store::reference::usual_charges(&store::pool(config)?, LEAST_LINES).await?;
+    let mut lines = vec!["practice_id,payer_id,procedure_code,median,deviation,lines".to_owned()];
+    lines.extend(usual.iter().map(|one| {
+        let (practice, payer) = (csv_field(&one.practice), csv_field(&one.payer));
+        format!("{practice},{payer},{},{},{},{}", one.procedure_code, one.median, one.deviation, one.lines)
+    }));
+    print(&lines.join("\n"))
 }
 
 async fn load(kind: Kind, file: &Path, output: Output, config: &Config) -> Result<(), CommandError> {

@@ -34,6 +34,8 @@ says what raises it; the fix says what to mend and how many points that takes of
 
 With --history, earlier claims and their remittances are linked in memory, and the model learns from
 them what the fleet of workers would: the scores are those a worker gives after the same history.
+What the history sent before for the same patient counts too: a service sent twice, a visit within a
+surgery's package, a claim that was decided already. Without it none of that is judged.
 What each payer did with lines of the same procedure is shown beside the reasons (\"97140: 38 of 102
 denied\").
 
@@ -79,7 +81,8 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     let mut worklist = Worklist::new(arguments.limit);
     read.all(&sources, config, &mut |event, file| {
         let Payload::Claim(claim) = &event.payload else { return false };
-        let facts = Facts::of(claim, event.time.date_naive()).with_tables(Arc::clone(&tables));
+        let earlier = history.as_ref().and_then(|history| history.earlier(claim, (event.time, &event.id)));
+        let facts = Facts::of(claim, event.time.date_naive()).with_tables(Arc::clone(&tables)).with_earlier(earlier);
         let score = score(claim, &facts, &snapshot, &config.levels);
         worklist.take(&event, claim, &score, file, history.as_ref());
         true

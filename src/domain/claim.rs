@@ -2,6 +2,7 @@
 //!
 //! Must never: know JSON, X12 or SQL. A field that is `None` or empty is unknown, and a rule that needs it abstains.
 
+use super::member::MemberKey;
 use super::remittance::Adjustment;
 use super::types::{Cents, Date, Phi, Units};
 
@@ -101,6 +102,24 @@ pub struct Subscriber {
     pub birth_date: Option<Phi<Date>>,
     /// `F`, `M` or `U` (DMG03).
     pub gender: Option<Phi<String>>,
+}
+
+/// Words that people put where a number is missing.
+const FILLERS: [&str; 10] = ["UNKNOWN", "UNK", "NONE", "NA", "N/A", "TBD", "PENDING", "SELF", "TEST", "NOTONFILE"];
+
+fn is_filler(id: &str) -> bool {
+    let first = id.bytes().next();
+    // One character over and over (000000000, XXXXXX); a short id may be real.
+    let repeats = id.len() >= 4 && id.bytes().all(|byte| Some(byte) == first);
+    repeats || FILLERS.iter().any(|filler| id.eq_ignore_ascii_case(filler))
+}
+
+impl Subscriber {
+    /// The member id, where there is one that is no filler.
+    pub fn usable_member_id(&self) -> Option<&str> {
+        let id = self.member_id.as_ref()?.expose().trim();
+        (!id.is_empty() && !is_filler(id)).then_some(id)
+    }
 }
 
 /// A provider in one of its parts (billing, rendering, referring, attending, ordering, facility).
@@ -272,6 +291,11 @@ impl Claim {
     /// The practice a claim belongs to: the publisher's id, else the billing provider's NPI, else its tax id.
     pub fn practice_key(&self) -> Option<&str> {
         practice_key(self.practice_id.as_deref(), &self.billing_provider)
+    }
+
+    /// What names the member in the practice; none without a usable member id.
+    pub fn member_key(&self) -> Option<MemberKey> {
+        Some(MemberKey::of(self.practice_key()?, self.subscriber.usable_member_id()?))
     }
 
     /// The first day of service: the earliest of the lines, else the statement's, else the admission.

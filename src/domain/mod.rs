@@ -6,7 +6,9 @@
 pub mod carc;
 pub mod claim;
 pub mod drift;
+pub mod earlier;
 pub mod link;
+pub mod member;
 pub mod model;
 pub mod outcome;
 pub mod reference;

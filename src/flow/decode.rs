@@ -1,49 +1,28 @@
-//! From bytes to events, and what is computed of an event before the database is asked: scores and judgements.
+//! From bytes to events.
 //!
 //! Must never: parse a body before its size is checked, or keep a wire structure beyond this file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Context;
 use super::delivery::Delivery;
 use crate::config::Config;
-use crate::domain::drift::probability_micro;
-use crate::domain::outcome::judge;
 use crate::domain::types::Instant;
-use crate::metrics::{self, Stage};
-use crate::model::InForce;
-use crate::store::apply::{Computed, Work};
-use crate::wire::{self, Event, Payload, Reason, Rejection};
+use crate::store::apply::Work;
+use crate::wire::{self, Event, Reason, Rejection};
 
-/// An event with what was computed of it, or why there is none.
+/// An event, or why there is none.
 pub type Decoded = Result<Work, Rejection>;
 
-/// Reads one delivery and computes what can be without the database. Should either panic on it, the event is refused
-/// like any other bad one: a panic must not take the batch, and later its neighbours' delivery counts, with it.
-pub(super) fn decode_and_compute(context: &Context, model: &InForce, delivery: &Delivery) -> Decoded {
-    let guarded = AssertUnwindSafe(|| {
-        let Received { event, published } = decode(&context.config, delivery)?;
-        let started = std::time::Instant::now();
-        let computed = compute(context, model, &event);
-        metrics::stage(Stage::Score, started);
-        Ok(Work { event, computed, published })
-    });
-    catch_unwind(guarded).unwrap_or_else(|_| {
+/// Reads one delivery. Should the reader panic on it, the event is refused like any other bad one: a panic must not take
+/// the batch, and later its neighbours' delivery counts, with it.
+pub(super) fn decode(config: &Config, delivery: &Delivery) -> Decoded {
+    catch_unwind(AssertUnwindSafe(|| read(config, delivery))).unwrap_or_else(|_| {
         let detail = "the program failed on this event; keep it and report it";
         Err(Rejection::of(Reason::Internal, detail, &[], &delivery.meta()))
     })
 }
 
-/// A readable event.
-#[derive(Debug)]
-struct Received {
-    event: Event,
-    /// When it was published.
-    published: Instant,
-}
-
-/// Reads one delivery.
-fn decode(config: &Config, delivery: &Delivery) -> Result<Received, Rejection> {
+fn read(config: &Config, delivery: &Delivery) -> Decoded {
     let meta = delivery.meta();
     let size = delivery.body.len();
     if size > config.max_event_bytes {
@@ -60,7 +39,7 @@ fn decode(config: &Config, delivery: &Delivery) -> Result<Received, Rejection> {
     }
     let event = wire::decode(&delivery.body, &meta)?;
     let published = published(delivery, &event);
-    Ok(Received { event, published })
+    Ok(Work { event, published })
 }
 
 /// An event's own time is that of the claim or payment; taken for the time of publishing only while it is this fresh.
@@ -76,17 +55,4 @@ fn published(delivery: &Delivery, event: &Event) -> Instant {
         .or_else(|| seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0)))
         .or_else(|| Some(event.time).filter(|time| delivery.taken_at - *time < FRESH))
         .unwrap_or(delivery.taken_at)
-}
-
-/// Scores claims and judges remittances.
-fn compute(context: &Context, model: &InForce, event: &Event) -> Computed {
-    match &event.payload {
-        Payload::Claim(claim) => {
-            let score = model.score(claim, event.time.date_naive(), &context.config.levels);
-            metrics::scored(score.level.as_str(), probability_micro(score.logit_micro));
-            Computed::Score(Box::new(score))
-        }
-        Payload::Remittance(remittance) => Computed::Judged(Box::new(judge(remittance))),
-        Payload::Acknowledgement(_) => Computed::None,
-    }
 }

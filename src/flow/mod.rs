@@ -1,4 +1,4 @@
-//! The way of an event: delivery, decode, batch, link, score, persist, cache, settle.
+//! The way of an event: delivery, batch, decode, read, score, persist, link, cache, settle.
 //!
 //! One task per work queue takes deliveries, makes batches of them and drives each batch through the stages; no stage
 //! calls back. A message leaves its queue only when its effect is committed, or when the broker has confirmed its copy in
@@ -9,6 +9,7 @@ pub mod decode;
 pub mod delivery;
 pub(crate) mod outbound;
 mod persist;
+pub(crate) mod rescore;
 pub mod settle;
 pub mod split;
 
@@ -23,7 +24,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::{self, Settled, Stage};
 use crate::model::Model;
-use crate::store::apply::{Applied, BatchResult, Work};
+use crate::store::apply::{Applied, BatchResult, Computed, Work};
 use crate::wire::{EventType, Rejection};
 use decode::Decoded;
 use delivery::{Alive, Delivery, Queue};
@@ -70,12 +71,12 @@ pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], ali
     let started = Instant::now();
     // One model for the whole batch, whatever is published meanwhile.
     let model = context.model.current();
-    let decoded: Vec<Decoded> =
-        deliveries.iter().map(|delivery| decode::decode_and_compute(context, &model, delivery)).collect();
+    let decoded: Vec<Decoded> = deliveries.iter().map(|delivery| decode::decode(&context.config, delivery)).collect();
     metrics::stage(Stage::Decode, started);
 
     let (mut verdicts, work) = set_refused_apart(decoded);
-    let persisted = persist::persist(context, work, alive).await;
+    let mut persisted = persist::persist(context, &model, work, alive).await;
+    outbound::rescore_late(context, &model, &mut persisted.result).await;
     let started = Instant::now();
     outbound::write_cache(context, &persisted.result).await;
     metrics::stage(Stage::Cache, started);
@@ -130,6 +131,8 @@ struct Persisted {
     result: BatchResult,
     /// The events, and which of them were applied as what.
     work: Arc<Vec<Work>>,
+    /// What was computed of each of them; nothing of one that was not applied.
+    computed: Vec<Computed>,
     applied: Vec<(usize, Applied)>,
 }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, Persisted};
+use super::{Context, Persisted, rescore};
 use crate::broker::Outgoing;
 use crate::cache::Entity;
 use crate::metrics::{self, Settled};
+use crate::model::InForce;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
 use crate::store::read;
 use crate::topology;
@@ -23,6 +24,22 @@ use crate::wire::{Event, EventType};
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(2);
 /// Source of the events that go out.
 const SOURCE: &str = "urn:claimrisk";
+
+/// Scores claims again that were scored before something was known that bears on them: an earlier claim, a void, an answer.
+/// Should it fail, they are scored again with the next model.
+pub(super) async fn rescore_late(context: &Context, model: &InForce, result: &mut BatchResult) {
+    let late: Vec<i64> = result.changes.late.iter().copied().collect();
+    if late.is_empty() {
+        return;
+    }
+    match rescore::late(&context.pool, model, &context.config.levels, &late).await {
+        Ok(moved) => {
+            result.changes.claims.extend(moved.claims);
+            send(context, &moved.messages).await;
+        }
+        Err(failure) => tracing::warn!(error = %failure, claims = late.len(), "claims were not scored again"),
+    }
+}
 
 /// Writes what changed through to the cache, read anew from the committed rows.
 pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
@@ -58,7 +75,8 @@ pub(super) async fn announce(context: &Context, persisted: &Persisted) {
         let (Some(work), Applied::Settled { outcome, claim_id }) = (persisted.work.get(*at), applied) else { continue };
         measure_latency(work, *outcome);
         messages.push(receipt(&work.event, *outcome, *claim_id));
-        if let (Computed::Score(score), Settled::Scored, Some(claim_id)) = (&work.computed, outcome, claim_id) {
+        let computed = persisted.computed.get(*at);
+        if let (Some(Computed::Score(score)), Settled::Scored, Some(claim_id)) = (computed, outcome, claim_id) {
             messages.push(scored(&work.event, *claim_id, score));
         }
     }
@@ -156,7 +174,7 @@ fn scored(event: &Event, claim_id: i64, score: &crate::domain::score::Score) -> 
     outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
 }
 
-/// What is announced when another model moves a claim to another level.
+/// What is announced when another model, or what came late, moves a claim to another level.
 pub(crate) fn rescored(claim_id: i64, score: &ScoreView, previous_tenths: u16, previous_level: &str) -> Outgoing {
     let level = &score.risk_level;
     let reasons: Vec<&str> = score.reasons().map(|reason| reason.code.as_str()).collect();
@@ -170,7 +188,7 @@ pub(crate) fn rescored(claim_id: i64, score: &ScoreView, previous_tenths: u16, p
         "reasons": reasons,
         "modelVersion": score.model_version,
     });
-    let name = format!("rescored {claim_id} {}", score.model_version);
+    let name = format!("rescored {claim_id} {} {}", score.model_version, score.input_hash);
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
     outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
 }

@@ -1,4 +1,5 @@
-//! Into the database: the whole batch at once, and when it fails, narrowed down to the event at fault.
+//! Scores a batch with what the database knows around its claims, and stores it: the whole batch at once, and when it
+//! fails, narrowed down to the event at fault.
 //!
 //! While PostgreSQL is away the batch waits, unacknowledged; nothing is lost and nothing is dead-lettered for it.
 //! Must never: cancel a task that holds a transaction.
@@ -9,10 +10,16 @@ use std::time::{Duration, Instant};
 
 use super::delivery::Alive;
 use super::{Context, Persisted, Verdict};
+use crate::domain::drift::probability_micro;
+use crate::domain::outcome::judge;
+use crate::domain::score::Levels;
 use crate::error::{Cause, Failure};
 use crate::metrics::{self, Dependency, Stage};
+use crate::model::InForce;
 use crate::retry::Delays;
-use crate::store::apply::{self, Applied, BatchResult, Work};
+use crate::store;
+use crate::store::apply::{self, Applied, BatchResult, Computed, Work};
+use crate::store::earlier::{Asked, Earlier};
 use crate::store::refs::{self, Wanted};
 use crate::wire::{Payload, Reason, Rejection};
 
@@ -21,7 +28,7 @@ const BUSY_ATTEMPTS: u32 = 4;
 
 /// What became of one part of the batch.
 enum Part {
-    Applied(BatchResult),
+    Applied(Box<BatchResult>, Vec<Computed>),
     /// Split it, or give up on it when it is a single event.
     Failed(Failure),
     /// No time left.
@@ -29,20 +36,30 @@ enum Part {
 }
 
 /// Persists the events of a batch; each result carries the event's place in the batch.
-pub(super) async fn persist(context: &Arc<Context>, work: Vec<(usize, Work)>, alive: &Alive) -> Persisted {
+pub(super) async fn persist(
+    context: &Arc<Context>,
+    model: &Arc<InForce>,
+    work: Vec<(usize, Work)>,
+    alive: &Alive,
+) -> Persisted {
     let started = Instant::now();
     let (places, work): (Vec<usize>, Vec<Work>) = work.into_iter().unzip();
     let work = Arc::new(work);
     let mut outcomes: Vec<Option<Result<Applied, Verdict>>> = work.iter().map(|_| None).collect();
+    let mut computed: Vec<Computed> = work.iter().map(|_| Computed::None).collect();
     let mut total = BatchResult::default();
     let mut parts: Vec<Range<usize>> = (!work.is_empty()).then_some(0..work.len()).into_iter().collect();
     while let Some(part) = parts.pop() {
-        match attempt(context, &work, part.clone(), alive).await {
-            Part::Applied(result) => {
-                for (at, applied) in part.zip(&result.applied) {
+        match attempt(context, model, &work, part.clone(), alive).await {
+            Part::Applied(result, of_part) => {
+                for ((at, applied), of_event) in part.zip(&result.applied).zip(of_part) {
+                    if let Computed::Score(score) = &of_event {
+                        metrics::scored(score.level.as_str(), probability_micro(score.logit_micro));
+                    }
                     outcomes[at] = Some(Ok(applied.clone()));
+                    computed[at] = of_event;
                 }
-                total.merge(result);
+                total.merge(*result);
             }
             Part::Failed(failure) if part.len() == 1 => {
                 outcomes[part.start] = Some(Err(give_up(&work[part.start], failure)));
@@ -73,7 +90,7 @@ pub(super) async fn persist(context: &Arc<Context>, work: Vec<(usize, Work)>, al
         }
     }
     metrics::stage(Stage::Persist, started);
-    conclude(&places, work, outcomes, total)
+    conclude(&places, work, computed, outcomes, total)
 }
 
 /// A single event that failed on its own.
@@ -95,14 +112,20 @@ fn rejection(work: &Work, reason: Reason, detail: String) -> Rejection {
 }
 
 /// Tries a part until it is applied, fails for good, or there is no time left.
-async fn attempt(context: &Arc<Context>, work: &Arc<Vec<Work>>, part: Range<usize>, alive: &Alive) -> Part {
+async fn attempt(
+    context: &Arc<Context>,
+    model: &Arc<InForce>,
+    work: &Arc<Vec<Work>>,
+    part: Range<usize>,
+    alive: &Alive,
+) -> Part {
     let mut delays = Delays::new(Duration::from_millis(50), Duration::from_secs(5));
     let mut busy = 0;
     loop {
-        let failure = match once(context, work, part.clone()).await {
-            Ok(result) => {
+        let failure = match once(context, model, work, part.clone()).await {
+            Ok((result, computed)) => {
                 metrics::dependency_up(Dependency::Postgres, true);
-                return Part::Applied(result);
+                return Part::Applied(Box::new(result), computed);
             }
             Err(failure) => failure,
         };
@@ -128,23 +151,63 @@ async fn attempt(context: &Arc<Context>, work: &Arc<Vec<Work>>, part: Range<usiz
 
 /// One attempt, in a task that is never cancelled. When it takes too long nobody waits for it any more: it ends by the
 /// server's own limits, and what it may still commit is found as duplicates by the next attempt.
-async fn once(context: &Arc<Context>, work: &Arc<Vec<Work>>, part: Range<usize>) -> Result<BatchResult, Failure> {
+async fn once(
+    context: &Arc<Context>,
+    model: &Arc<InForce>,
+    work: &Arc<Vec<Work>>,
+    part: Range<usize>,
+) -> Result<(BatchResult, Vec<Computed>), Failure> {
     let limit = context.config.database_timeout * 2;
-    let (context, work) = (Arc::clone(context), Arc::clone(work));
+    let (context, model, work) = (Arc::clone(context), Arc::clone(model), Arc::clone(work));
     let task = tokio::spawn(async move {
         let batch = &work[part];
         let mut wanted = Wanted::default();
         batch.iter().for_each(|work| want(&mut wanted, &work.event.payload));
         let started = Instant::now();
         let refs = refs::resolve(&context.pool, &context.cache, &wanted).await?;
+        let earlier = earlier(&context, batch).await?;
         metrics::stage(Stage::Read, started);
-        apply::apply(&context.pool, &refs, batch).await
+        let started = Instant::now();
+        let computed = compute(&model, &context.config.levels, batch, earlier);
+        metrics::stage(Stage::Score, started);
+        let result = apply::apply(&context.pool, &refs, batch, &computed).await?;
+        Ok((result, computed))
     });
     match tokio::time::timeout(limit, task).await {
         Ok(Ok(result)) => result,
         Ok(Err(join)) => Err(Failure::Permanent(Reason::Internal, format!("panicked: {}", join.is_panic()))),
         Err(_) => Err(Failure::Transient(Cause::DatabaseAway, "no answer in time".to_owned())),
     }
+}
+
+fn asked(work: &Work) -> Option<Asked<'_>> {
+    match &work.event.payload {
+        Payload::Claim(claim) => Some((claim, (work.event.time, &work.event.id))),
+        Payload::Remittance(_) | Payload::Acknowledgement(_) => None,
+    }
+}
+
+/// What was sent before each claim of a batch, in their order.
+async fn earlier(context: &Context, batch: &[Work]) -> Result<Earlier, Failure> {
+    let asked: Vec<Asked<'_>> = batch.iter().filter_map(asked).collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(store::earlier::of_batch(&mut *context.pool.acquire().await?, &asked).await?)
+}
+
+/// Scores claims and judges remittances. An event that makes it panic is found by narrowing the batch down.
+fn compute(model: &InForce, levels: &Levels, batch: &[Work], earlier: Earlier) -> Vec<Computed> {
+    let mut earlier = earlier.into_iter();
+    let of = |work: &Work| match &work.event.payload {
+        Payload::Claim(claim) => {
+            let day = work.event.time.date_naive();
+            Computed::Score(Box::new(model.score(claim, day, earlier.next().flatten(), levels)))
+        }
+        Payload::Remittance(remittance) => Computed::Judged(Box::new(judge(remittance))),
+        Payload::Acknowledgement(_) => Computed::None,
+    };
+    batch.iter().map(of).collect()
 }
 
 fn want(wanted: &mut Wanted, payload: &Payload) {
@@ -164,11 +227,12 @@ fn want(wanted: &mut Wanted, payload: &Payload) {
 fn conclude(
     places: &[usize],
     work: Arc<Vec<Work>>,
+    computed: Vec<Computed>,
     outcomes: Vec<Option<Result<Applied, Verdict>>>,
     total: BatchResult,
 ) -> Persisted {
     let mut persisted =
-        Persisted { verdicts: Vec::with_capacity(places.len()), result: total, work, applied: Vec::new() };
+        Persisted { verdicts: Vec::with_capacity(places.len()), result: total, work, computed, applied: Vec::new() };
     for ((place, at), outcome) in places.iter().zip(0..).zip(outcomes) {
         let verdict = match outcome {
             Some(Ok(Applied::Settled { outcome, claim_id })) => {

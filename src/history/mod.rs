@@ -1,6 +1,7 @@
 //! A history of claims and remittances in memory: linked and labelled by the same rules as the workers, without servers.
 //!
-//! It answers what payers did with earlier lines, and it is the ledger that the learner folds when there is no database.
+//! It answers what payers did with earlier lines and what was sent before for the same patient, and it is the ledger that
+//! the learner folds when there is no database.
 //! Only the first decision on a submission counts, so that reversals and corrections do not count a line twice. Must never:
 //! give a label an earlier place than the remittance that made it.
 
@@ -13,14 +14,15 @@ use std::sync::Arc;
 
 use self::linking::{candidate, remittance_key};
 use crate::domain::claim::{Claim, Responsibility};
+use crate::domain::earlier::{self, Known, Moment, Past, claim_key, frequency, predecessor, taught_at};
 use crate::domain::link::{Candidate, RemittanceKey};
 use crate::domain::model::{Answered, Features, Label, Learner, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 use crate::domain::outcome::{Adjudicated, LineVerdict, Outcome, Submission, fold, judge};
 use crate::domain::reference::ReferenceTables;
-use crate::domain::remittance::Remittance;
-use crate::domain::rules::Facts;
+use crate::domain::remittance::{Acknowledgement, Remittance};
+use crate::domain::rules::{EarlierClaim, Facts};
 use crate::domain::score::factors;
-use crate::domain::types::{Cents, Date, Instant};
+use crate::domain::types::{Cents, Instant};
 use crate::wire::{Event, Payload};
 
 /// Lines with a decision, and those of them that were denied.
@@ -68,6 +70,8 @@ pub struct Answer {
     pub order: OrderKey,
     /// When its remittance came.
     pub arrived: Instant,
+    /// What bore on the claim when it was first sent, where the answer came before its newest version.
+    pub features: Option<Features>,
 }
 
 /// A gathered history.
@@ -75,6 +79,7 @@ pub struct Answer {
 pub struct History {
     lines: BTreeMap<(String, String), Count>,
     outcomes: BTreeMap<SubmissionKey, Outcome>,
+    past: Past,
     /// All submissions, in the order in which they were sent.
     pub submissions: Vec<Told>,
     /// Claims read.
@@ -98,6 +103,12 @@ impl Told {
             features: factors(claim, facts),
             answer,
         }
+    }
+
+    /// The answer, if there is one, with the factors that it teaches of.
+    pub fn taught(&self) -> Option<(&Features, &Answer)> {
+        let answer = self.answer.as_ref()?;
+        Some((answer.features.as_ref().unwrap_or(&self.features), answer))
     }
 }
 
@@ -128,17 +139,18 @@ impl History {
         self.outcomes.get(&submission_key(claim)).copied()
     }
 
+    /// What was sent for the claim's patient before a moment; `None` when the claim has no usable member id.
+    pub fn earlier(&self, claim: &Claim, moment: Moment<'_>) -> Option<Vec<EarlierClaim>> {
+        self.past.earlier(claim, moment)
+    }
+
     /// A learner that has folded every answer, in the ledger's order.
     pub fn learn(&self) -> Learner {
-        let mut answers: Vec<(&OrderKey, &Told, &Answer)> = self
-            .submissions
-            .iter()
-            .filter_map(|told| told.answer.as_ref().map(|answer| (&answer.order, told, answer)))
-            .collect();
-        answers.sort_by_key(|(order, _, _)| *order);
+        let mut answers: Vec<(&Features, &Answer)> = self.submissions.iter().filter_map(Told::taught).collect();
+        answers.sort_by_key(|(_, answer)| &answer.order);
         let mut learner = Learner::default();
-        for (_, told, answer) in answers {
-            learner.fold(&told.features, &answer.label);
+        for (features, answer) in answers {
+            learner.fold(features, &answer.label);
         }
         learner
     }
@@ -169,19 +181,28 @@ fn submission_key(claim: &Claim) -> SubmissionKey {
 }
 
 /// A claim of the history with its submissions.
-struct Known {
+struct Gathered {
     candidate: Candidate,
     newest: Version,
     submissions: Vec<Sent>,
 }
 
-/// A submission.
+/// The newest version of a submission. The claim is kept whole: what bears on it is known only when all is gathered.
 struct Sent {
-    submission: Submission,
-    lines: Vec<LineOfClaim>,
-    /// The day it was sent, by its own word or by its event.
-    day: Date,
-    told: Told,
+    id: i64,
+    claim: Box<Claim>,
+    version: Version,
+    first_time: Instant,
+}
+
+impl Sent {
+    fn moment(&self) -> Moment<'_> {
+        (self.version.0, &self.version.1)
+    }
+
+    fn submission(&self) -> earlier::Sent {
+        earlier::Sent { first_time: self.first_time, ..earlier::Sent::of(&self.claim, self.moment(), self.id) }
+    }
 }
 
 /// A remittance of the history.
@@ -201,10 +222,12 @@ type RemittanceIdentity = (String, String, String, String, String, u32);
 #[derive(Default)]
 pub struct Gathering {
     seen: HashSet<(String, String)>,
-    claims: Vec<Known>,
+    claims: Vec<Gathered>,
     places: BTreeMap<(String, String, Responsibility), usize>,
     remittances: Vec<Remitted>,
     remitted: HashMap<RemittanceIdentity, usize>,
+    /// The newest acknowledgement by practice and control number, and whether the claim was taken in.
+    acknowledged: BTreeMap<(String, String), (Version, bool)>,
     /// Submissions get numbers that are their own over all claims.
     submissions: i64,
     tables: Arc<ReferenceTables>,
@@ -216,55 +239,51 @@ impl Gathering {
         Self { tables, ..Self::default() }
     }
 
-    /// Takes an event; acknowledgements decide nothing.
+    /// Takes an event.
     pub fn take(&mut self, event: Event) {
         if !self.seen.insert((event.source, event.id.clone())) {
             return;
         }
         let version = (event.time, event.id);
-        match &event.payload {
+        match event.payload {
             Payload::Claim(claim) => self.claim(claim, version),
-            Payload::Remittance(remittance) => self.remittance(remittance, version),
-            Payload::Acknowledgement(_) => {}
+            Payload::Remittance(remittance) => self.remittance(&remittance, version),
+            Payload::Acknowledgement(acknowledgement) => self.acknowledgement(&acknowledgement, version),
         }
     }
 
-    fn claim(&mut self, claim: &Claim, version: Version) {
-        let key = submission_key(claim);
-        let identity = (key.0.clone(), key.1.clone(), key.2);
-        let place = *self.places.entry(identity).or_insert(self.claims.len());
-        let candidate = candidate(claim, i64::try_from(place).unwrap_or(i64::MAX));
+    fn claim(&mut self, claim: Box<Claim>, version: Version) {
+        let key = submission_key(&claim);
+        let place = *self.places.entry((key.0, key.1, key.2)).or_insert(self.claims.len());
+        let candidate = candidate(&claim, i64::try_from(place).unwrap_or(i64::MAX));
         if place == self.claims.len() {
-            self.claims.push(Known { candidate, newest: version.clone(), submissions: Vec::new() });
+            self.claims.push(Gathered { candidate, newest: version.clone(), submissions: Vec::new() });
         } else if let Some(known) = self.claims.get_mut(place).filter(|known| known.newest < version) {
             (known.candidate, known.newest) = (candidate, version.clone());
         }
         let Some(known) = self.claims.get_mut(place) else { return };
-        let predecessor =
-            claim.payer_claim_control_number.clone().filter(|_| claim.is_replacement() || claim.is_void());
-        let same = known.submissions.iter_mut().find(|one| {
-            one.submission.frequency_code == claim.frequency_code
-                && one.submission.payer_claim_control_number == predecessor
-        });
-        let id = same.as_ref().map_or(self.submissions, |one| one.submission.id);
-        if same.as_ref().is_some_and(|old| old.told.version >= version) {
+        let same = known
+            .submissions
+            .iter_mut()
+            .find(|one| frequency(&one.claim) == frequency(&claim) && predecessor(&one.claim) == predecessor(&claim));
+        let Some(old) = same else {
+            known.submissions.push(Sent { id: self.submissions, claim, first_time: version.0, version });
+            self.submissions += 1;
             return;
-        }
-        let submission = Submission {
-            id,
-            frequency_code: claim.frequency_code.clone(),
-            payer_claim_control_number: predecessor,
-            submitted_at: claim.submitted_at,
-            version_time: version.0,
         };
-        let facts = Facts::of(claim, version.0.date_naive()).with_tables(Arc::clone(&self.tables));
-        let sent = sent(claim, &facts, version, submission);
-        match same {
-            Some(old) => *old = sent,
-            None => {
-                known.submissions.push(sent);
-                self.submissions += 1;
-            }
+        old.first_time = old.first_time.min(version.0);
+        if old.version < version {
+            (old.claim, old.version) = (claim, version);
+        }
+    }
+
+    fn acknowledgement(&mut self, acknowledgement: &Acknowledgement, version: Version) {
+        let number = acknowledgement.patient_control_number.expose().clone();
+        let newest = (version, acknowledgement.accepted);
+        let known = self.acknowledged.entry((practice(acknowledgement.practice_key()), number));
+        let known = known.or_insert_with(|| newest.clone());
+        if known.0 < newest.0 {
+            *known = newest;
         }
     }
 
@@ -289,44 +308,66 @@ impl Gathering {
         }
     }
 
-    /// Links, labels, counts.
+    /// Links, labels, counts, and looks at each submission with what had been sent and answered before it.
     pub fn finish(mut self) -> History {
         let mut history =
             History { claims: self.claims.len(), remittances: self.remittances.len(), ..History::default() };
-        let mut answers: BTreeMap<usize, Vec<Adjudicated>> = BTreeMap::new();
+        let mut answers: Vec<Vec<(Instant, Adjudicated)>> = self.claims.iter().map(|_| Vec::new()).collect();
         for (place, remitted) in self.linked().into_iter().zip(&self.remittances) {
-            if let Some(place) = place {
+            if let Some(of_claim) = place.and_then(|place| answers.get_mut(place)) {
                 history.linked += 1;
-                answers.entry(place).or_default().push(remitted.adjudicated.clone());
+                of_claim.push((remitted.version.0, remitted.adjudicated.clone()));
             }
         }
-        for (place, adjudicated) in answers {
-            let Some(known) = self.claims.get_mut(place) else { continue };
-            let submissions: Vec<Submission> = known.submissions.iter().map(|one| one.submission.clone()).collect();
-            for outcome in fold(&submissions, &adjudicated) {
-                let of = known.submissions.iter_mut().find(|one| one.submission.id == outcome.submission_id);
-                let (Some(sent), Some(initial)) = (of, outcome.initial) else { continue };
-                history.outcomes.insert(sent.told.key.clone(), initial);
-                let by = outcome.initial_remittance_id.and_then(|id| self.remittances.get(usize::try_from(id).ok()?));
-                if let Some(remitted) = by {
-                    history.count(&sent.told.payer, remitted);
-                    sent.told.answer = Some(answer(sent, remitted, initial));
+        history.past = self.past(&answers);
+        for (gathered, answers) in std::mem::take(&mut self.claims).into_iter().zip(answers) {
+            let submissions: Vec<Submission> =
+                gathered.submissions.iter().map(|sent| sent.submission().submission).collect();
+            let adjudicated: Vec<Adjudicated> = answers.into_iter().map(|(_, adjudicated)| adjudicated).collect();
+            let outcomes = fold(&submissions, &adjudicated);
+            // Each claim goes as soon as its factors are known, so that not all of both are held at once.
+            for (sent, submission) in gathered.submissions.into_iter().zip(&submissions) {
+                let facts = self.facts(&sent, &history.past, sent.moment());
+                let mut told = Told::of(&sent.claim, &facts, sent.version.clone(), None);
+                let outcome = outcomes.iter().find(|outcome| outcome.submission_id == sent.id);
+                let by = outcome.and_then(|outcome| {
+                    let place = usize::try_from(outcome.initial_remittance_id?).ok()?;
+                    Some((self.remittances.get(place)?, outcome.initial?))
+                });
+                if let Some((remitted, initial)) = by {
+                    history.outcomes.insert(told.key.clone(), initial);
+                    history.count(&told.payer, remitted);
+                    let first = taught_at(sent.version.0, sent.first_time, remitted.version.0);
+                    let features = first.map(|moment| factors(&sent.claim, &self.facts(&sent, &history.past, moment)));
+                    let answer = answer(&sent, submission, &facts, remitted, initial);
+                    told.answer = Some(Answer { features, ..answer });
                 }
+                history.submissions.push(told);
             }
         }
-        history.submissions =
-            self.claims.into_iter().flat_map(|known| known.submissions).map(|sent| sent.told).collect();
         history.sort();
         history
     }
-}
 
-fn sent(claim: &Claim, facts: &Facts, version: Version, submission: Submission) -> Sent {
-    Sent {
-        submission,
-        lines: claim.lines.iter().map(LineOfClaim::of).collect(),
-        day: facts.as_of.unwrap_or_else(|| version.0.date_naive()),
-        told: Told::of(claim, facts, version, None),
+    fn facts(&self, sent: &Sent, past: &Past, moment: Moment<'_>) -> Facts {
+        Facts::of(&sent.claim, sent.version.0.date_naive())
+            .with_tables(Arc::clone(&self.tables))
+            .with_earlier(past.earlier(&sent.claim, moment))
+    }
+
+    /// The ledger that the events make, to be searched by member.
+    fn past(&self, answers: &[Vec<(Instant, Adjudicated)>]) -> Past {
+        let known = |(gathered, answers): (&Gathered, &Vec<(Instant, Adjudicated)>)| {
+            let key = claim_key(&gathered.submissions.first()?.claim);
+            let acknowledged = self.acknowledged.get(&(key.0.clone(), key.1.expose().clone()));
+            Some(Known {
+                submissions: gathered.submissions.iter().map(Sent::submission).collect(),
+                answers: answers.clone(),
+                acknowledged: acknowledged.map(|((at, _), accepted)| (*at, *accepted)),
+                key,
+            })
+        };
+        Past::new(self.claims.iter().zip(answers).filter_map(known).collect())
     }
 }
 
@@ -360,26 +401,29 @@ fn remitted(remittance: &Remittance, key: RemittanceKey, version: Version, place
     }
 }
 
-fn answer(sent: &Sent, remitted: &Remitted, outcome: Outcome) -> Answer {
+fn answer(sent: &Sent, submission: &Submission, facts: &Facts, remitted: &Remitted, outcome: Outcome) -> Answer {
     let decided = remitted.adjudicated.payment_date.unwrap_or_else(|| remitted.version.0.date_naive());
     let denied = outcome.is_denial();
     let text = |number: &Option<crate::domain::types::Phi<String>>| {
         number.as_ref().map(|number| number.expose().clone()).unwrap_or_default()
     };
-    let (practice, number, place, frequency) = &sent.told.key;
+    let (practice, number, place, frequency) = submission_key(&sent.claim);
     let order = OrderKey::new(
         decided,
         &Answered {
-            practice,
-            number,
+            practice: &practice,
+            number: &number,
             place: place.code(),
-            frequency,
-            predecessor: &text(&sent.submission.payer_claim_control_number),
+            frequency: &frequency,
+            predecessor: &text(&submission.payer_claim_control_number),
             trace: remitted.adjudicated.trace_number.as_deref().unwrap_or_default(),
             payer_number: &text(&remitted.adjudicated.payer_claim_control_number),
             ordinal: remitted.adjudicated.ordinal,
         },
     );
-    let lines = line_labels(&sent.lines, denied, &remitted.lines);
-    Answer { outcome, label: Label::new(sent.day, decided, denied, lines), order, arrived: remitted.version.0 }
+    let of_claim: Vec<LineOfClaim> = sent.claim.lines.iter().map(LineOfClaim::of).collect();
+    let lines = line_labels(&of_claim, denied, &remitted.lines);
+    let day = facts.as_of.unwrap_or_else(|| sent.version.0.date_naive());
+    let label = Label::new(day, decided, denied, lines);
+    Answer { outcome, label, order, arrived: remitted.version.0, features: None }
 }

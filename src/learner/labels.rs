@@ -14,7 +14,7 @@ use crate::domain::model::{Configuration, Ledger};
 use crate::domain::reference::ReferenceTables;
 use crate::domain::score::Snapshot;
 use crate::error::Failure;
-use crate::store::labels::{self, Cursor};
+use crate::store::labels::{self, Changed, Cursor};
 use crate::store::snapshots;
 
 /// Labels read at a time.
@@ -38,7 +38,8 @@ pub async fn rebuild(connection: &mut PgConnection, tables: Arc<ReferenceTables>
 /// The learner's memory.
 pub(super) struct Labels {
     ledger: Ledger,
-    cursor: Cursor,
+    /// When the ledger was brought up to date last, by the clock of the database.
+    looked: Option<crate::domain::types::Instant>,
     tables: Arc<ReferenceTables>,
     read_anew: Option<Instant>,
     /// When the last model was published, or learning began.
@@ -51,7 +52,7 @@ impl Labels {
     pub(super) fn new() -> Self {
         Self {
             ledger: Ledger::default(),
-            cursor: Cursor::default(),
+            looked: None,
             tables: Arc::default(),
             read_anew: None,
             published: Instant::now(),
@@ -77,37 +78,44 @@ impl Labels {
     }
 
     fn forget(&mut self) {
-        (self.ledger, self.cursor, self.read_anew) = (Ledger::default(), Cursor::default(), None);
+        (self.ledger, self.looked, self.read_anew) = (Ledger::default(), None, None);
     }
 
     /// Brings the ledger up to date; answers how many labels were read.
     async fn read(&mut self, connection: &mut PgConnection) -> Result<usize, Failure> {
-        let mut cursor = self.cursor.back(OVERLAP);
+        let now = labels::now(connection).await?;
+        let since = self.looked.map(|looked| looked - OVERLAP);
         let mut count = 0;
-        // First what is gone: a label that came back since is among the changed ones.
-        if let Some(since) = cursor.at() {
-            for submission in labels::removed(connection, since).await? {
-                self.ledger.remove(submission);
-                count += 1;
+        if let Some(since) = since {
+            let again = labels::to_look_at_again(connection, since).await?;
+            for part in again.chunks(usize::try_from(PAGE).unwrap_or(1)) {
+                // Those that have a label still are put in again.
+                part.iter().for_each(|submission| self.ledger.remove(*submission));
+                let found = labels::of(connection, part, &self.tables).await?;
+                self.take(found);
+                count += part.len();
             }
         }
+        let mut cursor = Cursor::since(since);
         loop {
             let page = labels::changed(connection, &mut cursor, PAGE, &self.tables).await?;
             if page.is_empty() {
                 break;
             }
             count += page.len();
-            for changed in page {
-                match changed.label {
-                    Some((order, features, label)) => {
-                        self.ledger.put(changed.submission_id, order, &features, label);
-                    }
-                    None => self.ledger.remove(changed.submission_id),
-                }
-            }
-            self.cursor = cursor;
+            self.take(page);
         }
+        self.looked = Some(now);
         Ok(count)
+    }
+
+    fn take(&mut self, labels: Vec<Changed>) {
+        for Changed { submission_id, label } in labels {
+            match label {
+                Some((order, features, label)) => self.ledger.put(submission_id, order, &features, label),
+                None => self.ledger.remove(submission_id),
+            }
+        }
     }
 
     async fn publish(&mut self, means: &Means) -> Result<(), Failure> {

@@ -6,12 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::Means;
-use crate::broker::Outgoing;
 use crate::error::Failure;
-use crate::flow::outbound::rescored;
-use crate::store::read::{self, OpenClaim, Rescored};
-use crate::view::ScoreView;
-use crate::wire;
+use crate::flow::rescore::{Store, rescore};
+use crate::store::read::{self, ScoredClaim};
 
 /// Claims looked at together.
 const PAGE: i64 = 200;
@@ -60,31 +57,15 @@ impl Progress {
         Ok(())
     }
 
-    async fn page(&mut self, means: &Means, page: &[OpenClaim]) -> Result<(), Failure> {
+    async fn page(&mut self, means: &Means, page: &[ScoredClaim]) -> Result<(), Failure> {
         let in_force = means.model.current();
-        let (mut ids, mut messages) = (Vec::new(), Vec::<Outgoing>::new());
-        for open in page {
-            // What is stored was read before, when its event came.
-            let Ok(claim) = wire::read_claim(&open.submitted.body) else { continue };
-            let day = open.submitted.version_time.date_naive();
-            let view = ScoreView::of(&in_force.score(&claim, day, &means.config.levels));
-            let same_level = view.risk_level == open.risk_level;
-            if same_level && view.overall_tenths().abs_diff(open.overall_tenths) < MOVED_TENTHS {
-                continue;
-            }
-            if read::store_score(&means.pool, open.claim_id, &open.submitted, &view).await? == Rescored::Stored {
-                ids.push(open.claim_id);
-                if !same_level {
-                    messages.push(rescored(open.claim_id, &view, open.overall_tenths, &open.risk_level));
-                }
-            }
-        }
-        self.moved += u64::try_from(ids.len()).unwrap_or(0);
-        if !ids.is_empty() {
-            let entries = read::cache_entries(&means.pool, &ids, &ids, &[], &[]).await?;
+        let moved = rescore(&means.pool, &in_force, &means.config.levels, page, Store::Moved(MOVED_TENTHS)).await?;
+        self.moved += u64::try_from(moved.claims.len()).unwrap_or(0);
+        if !moved.claims.is_empty() {
+            let entries = read::cache_entries(&means.pool, &moved.claims, &moved.claims, &[], &[]).await?;
             means.cache.put_many(entries).await;
         }
-        let lost = means.announcements.publish(&messages).await.iter().filter(|answer| answer.is_err()).count();
+        let lost = means.announcements.publish(&moved.messages).await.iter().filter(|answer| answer.is_err()).count();
         if lost > 0 {
             tracing::warn!(lost, "changes of level were not announced");
         }

@@ -15,24 +15,23 @@ use super::refs::Refs;
 use super::{claims, remittances};
 use crate::domain::outcome::Judged;
 use crate::domain::remittance::Remittance;
+use crate::domain::types::Instant;
 use crate::domain::{claim::Claim, score::Score};
 use crate::error::{Cause, Failure};
 use crate::metrics::{self, Settled, Stage};
 use crate::retry::Delays;
 use crate::wire::{Event, Payload, Reason};
 
-/// An event with what was computed for it, ready to be stored.
+/// An event to be stored.
 #[derive(Debug)]
 pub struct Work {
     /// The event.
     pub event: Event,
-    /// What was computed.
-    pub computed: Computed,
     /// When it was published.
-    pub published: crate::domain::types::Instant,
+    pub published: Instant,
 }
 
-/// What is computed before the database is asked.
+/// What is computed of an event before it is stored.
 #[derive(Debug)]
 pub enum Computed {
     /// A claim's score.
@@ -77,6 +76,7 @@ impl BatchResult {
 /// One event of the batch with its place and its ids, while it is applied.
 pub(super) struct Item<'a> {
     pub(super) work: &'a Work,
+    computed: &'a Computed,
     pub(super) practice_id: i64,
     pub(super) payer_id: Option<i64>,
     pub(super) provider_id: Option<i64>,
@@ -96,21 +96,21 @@ pub(super) struct Stored {
 
 impl<'a> Item<'a> {
     pub(super) fn claim(&self) -> Option<(&'a Claim, &'a Score)> {
-        match (&self.work.event.payload, &self.work.computed) {
+        match (&self.work.event.payload, self.computed) {
             (Payload::Claim(claim), Computed::Score(score)) => Some((claim, score)),
             _ => None,
         }
     }
 
     pub(super) fn remittance(&self) -> Option<(&'a Remittance, &'a Judged)> {
-        match (&self.work.event.payload, &self.work.computed) {
+        match (&self.work.event.payload, self.computed) {
             (Payload::Remittance(remittance), Computed::Judged(judged)) => Some((remittance, judged)),
             _ => None,
         }
     }
 
     /// What orders versions: the event's time, ties by its id.
-    pub(super) fn version(&self) -> (crate::domain::types::Instant, &'a str) {
+    pub(super) fn version(&self) -> (Instant, &'a str) {
         (self.work.event.time, &self.work.event.id)
     }
 }
@@ -118,14 +118,15 @@ impl<'a> Item<'a> {
 /// How often a batch is begun anew when another worker applied one of its events meanwhile.
 const RACES: usize = 8;
 
-/// Applies a batch. To be run in a task that is never cancelled: a cancelled transaction would poison the pool.
+/// Applies a batch, with what was computed of each of its events. To be run in a task that is never cancelled: a cancelled
+/// transaction would poison the pool.
 ///
 /// # Errors
 /// A failure of the whole batch; nothing of the first transaction is kept then.
-pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<BatchResult, Failure> {
+pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Computed]) -> Result<BatchResult, Failure> {
     let mut outcome = None;
     for _ in 0..RACES {
-        outcome = store(pool, refs, batch).await?;
+        outcome = store(pool, refs, batch, computed).await?;
         if outcome.is_some() {
             break;
         }
@@ -137,6 +138,7 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<BatchRe
         claims: stored.claim_ids.clone(),
         remittances: stored.remittance_ids.clone(),
         acknowledgements: stored.places.iter().filter_map(|place| place.acknowledgement_id).collect(),
+        left: stored.left,
     };
     let started = std::time::Instant::now();
     let mut changes = reconcile_patiently(pool, &touched).await?;
@@ -182,36 +184,43 @@ struct StoredBatch {
     places: Vec<Stored>,
     claim_ids: Vec<i64>,
     remittance_ids: Vec<i64>,
+    left: Vec<(i64, Instant)>,
 }
 
 /// The first transaction. `None` when another worker committed one of the events since the look at the ledger.
-async fn store(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<Option<StoredBatch>, Failure> {
+async fn store(
+    pool: &PgPool,
+    refs: &Refs,
+    batch: &[Work],
+    computed: &[Computed],
+) -> Result<Option<StoredBatch>, Failure> {
     let mut transaction = pool.begin().await?;
     let known = ledger::look_up(&mut transaction, batch).await?;
     let verdicts = sort_out(batch, &known);
     let mut items = Vec::new();
-    for (work, verdict) in batch.iter().zip(&verdicts) {
+    for ((work, computed), verdict) in batch.iter().zip(computed).zip(&verdicts) {
         if matches!(verdict, Verdict::New) {
-            items.push(item(work, refs)?);
+            items.push(item(work, computed, refs)?);
         }
     }
-    store_effects(&mut transaction, &mut items).await?;
+    let left = store_effects(&mut transaction, &mut items).await?;
     if !ledger::insert(&mut transaction, &items).await? {
         transaction.rollback().await?;
         return Ok(None);
     }
     transaction.commit().await?;
-    Ok(Some(collect(verdicts, &items)))
+    Ok(Some(StoredBatch { left, ..collect(verdicts, &items) }))
 }
 
-async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<(), Failure> {
-    claims::store(connection, items).await?;
+/// Answers which members the claims named before, and since when.
+async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<Vec<(i64, Instant)>, Failure> {
+    let left = claims::store(connection, items).await?;
     remittances::store(connection, items).await?;
     remittances::store_acknowledgements(connection, items).await?;
-    Ok(())
+    Ok(left)
 }
 
-fn item<'a>(work: &'a Work, refs: &Refs) -> Result<Item<'a>, Failure> {
+fn item<'a>(work: &'a Work, computed: &'a Computed, refs: &Refs) -> Result<Item<'a>, Failure> {
     let missing = |what: &str| Failure::Permanent(Reason::MissingIdentifier, format!("no {what}"));
     let practice_key = work.event.payload.practice_key().ok_or_else(|| missing("practice"))?;
     let practice_id = refs.practice(practice_key).ok_or_else(|| missing("practice id"))?;
@@ -220,7 +229,7 @@ fn item<'a>(work: &'a Work, refs: &Refs) -> Result<Item<'a>, Failure> {
         Payload::Remittance(remittance) => (refs.payer(&remittance.payer), None),
         Payload::Acknowledgement(_) => (None, None),
     };
-    Ok(Item { work, practice_id, payer_id, provider_id, stored: Stored::default() })
+    Ok(Item { work, computed, practice_id, payer_id, provider_id, stored: Stored::default() })
 }
 
 /// What the ledger says of an event of the batch.
@@ -262,6 +271,7 @@ fn collect(verdicts: Vec<Verdict>, items: &[Item<'_>]) -> StoredBatch {
         places: Vec::with_capacity(verdicts.len()),
         claim_ids: Vec::new(),
         remittance_ids: Vec::new(),
+        left: Vec::new(),
     };
     let mut new = items.iter();
     for verdict in verdicts {

@@ -7,8 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgConnection;
 
 use super::apply::Item;
+use super::earlier;
 use crate::domain::claim::Claim;
+use crate::domain::earlier::frequency;
 use crate::domain::link::normalise_control_number;
+use crate::domain::member::MemberKey;
 use crate::domain::score::{Score, expected_loss};
 use crate::domain::types::Instant;
 use crate::error::Failure;
@@ -45,30 +48,35 @@ impl<'a> Row<'a> {
     fn submission(&self) -> SubmissionKey<'a> {
         (self.identity, frequency(self.claim), predecessor(self.claim))
     }
-}
 
-/// The frequency code, `1` when none was given.
-fn frequency(claim: &Claim) -> &str {
-    if claim.frequency_code.is_empty() { "1" } else { &claim.frequency_code }
+    fn member_number(&self) -> Option<i64> {
+        self.claim.member_key().map(MemberKey::number)
+    }
 }
 
 /// What a replacement or void names; an original names nothing.
 fn predecessor(claim: &Claim) -> &str {
-    let named = claim.payer_claim_control_number.as_ref().map_or("", |number| number.expose());
-    if claim.is_replacement() || claim.is_void() { named } else { "" }
+    crate::domain::earlier::predecessor(claim).map_or("", |number| number.expose())
 }
 
-/// Stores the claims of a batch and notes in each item where it went.
-pub(super) async fn store(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<(), Failure> {
+/// Stores the claims of a batch and notes in each item where it went. Answers which members the claims named before, and
+/// since when.
+pub(super) async fn store(
+    connection: &mut PgConnection,
+    items: &mut [Item<'_>],
+) -> Result<Vec<(i64, Instant)>, Failure> {
     let rows = rows(items)?;
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let newest = newest_by(&rows, |row| row.identity);
     let heads: Vec<Row<'_>> = newest.values().map(|place| rows[*place]).collect();
     let upserted = upsert_claims(connection, &heads).await?;
     let ids = with_older(connection, &newest, &upserted).await?;
     let submissions = newest_by(&rows, Row::submission);
+    let is_new = |key: &Identity<'_>| upserted.get(key).is_some_and(|row| row.inserted);
+    let known: Vec<i64> = ids.iter().filter(|(key, _)| !is_new(key)).map(|(_, id)| *id).collect();
+    let left = earlier::members_of(connection, &known).await?;
     let stored = upsert_submissions(connection, &rows, &submissions, &ids).await?;
     replace_lines(connection, &heads, &upserted).await?;
     insert_scores(connection, &rows, &newest, &upserted, &stored).await?;
@@ -78,7 +86,7 @@ pub(super) async fn store(connection: &mut PgConnection, items: &mut [Item<'_>])
         let newest_version = submissions.get(&row.submission()).is_some_and(|at| rows[*at].place == row.place);
         item.stored.superseded = !(newest_version && stored.contains_key(&row.submission()));
     }
-    Ok(())
+    Ok(left)
 }
 
 fn rows<'a>(items: &[Item<'a>]) -> Result<Vec<Row<'a>>, Failure> {
@@ -212,6 +220,7 @@ async fn upsert_submissions<'a>(
     let mut newest: Vec<(i64, Row<'a>)> =
         submissions.values().filter_map(|at| Some((*ids.get(&rows[*at].identity)?, rows[*at]))).collect();
     newest.sort_unstable_by_key(|(claim_id, row)| (*claim_id, frequency(row.claim), predecessor(row.claim)));
+    let first_times = first_times(rows, &newest);
     let bodies = newest
         .iter()
         .map(|(_, row)| serde_json::to_string(&ClaimData::from(row.claim)))
@@ -219,13 +228,15 @@ async fn upsert_submissions<'a>(
         .map_err(|_| Failure::Permanent(Reason::Internal, "claim cannot be written as JSON".to_owned()))?;
     let answer = sqlx::query!(
         r#"INSERT INTO claim_submissions AS s (claim_id, frequency_code, predecessor, submitted_at, body, version_time,
-               version_id)
-           SELECT claim_id, frequency, predecessor, submitted, body::jsonb, time, event
-           FROM unnest($1::bigint[], $2::text[], $3::text[], $4::date[], $5::text[], $6::timestamptz[], $7::text[])
-               AS r (claim_id, frequency, predecessor, submitted, body, time, event)
+               version_id, member_key, first_time)
+           SELECT claim_id, frequency, predecessor, submitted, body::jsonb, time, event, member, first
+           FROM unnest($1::bigint[], $2::text[], $3::text[], $4::date[], $5::text[], $6::timestamptz[], $7::text[],
+               $8::bigint[], $9::timestamptz[])
+               AS r (claim_id, frequency, predecessor, submitted, body, time, event, member, first)
            ON CONFLICT ON CONSTRAINT claim_submissions_identity DO UPDATE SET
                submitted_at = excluded.submitted_at, body = excluded.body, version_time = excluded.version_time,
-               version_id = excluded.version_id
+               version_id = excluded.version_id, member_key = excluded.member_key,
+               first_time = least(s.first_time, excluded.first_time)
            WHERE (excluded.version_time, excluded.version_id) > (s.version_time, s.version_id)
            RETURNING id, claim_id, frequency_code, predecessor"#,
         &column!(newest, |(claim_id, _)| *claim_id),
@@ -234,15 +245,20 @@ async fn upsert_submissions<'a>(
         &column!(newest, |(_, row)| row.claim.submitted_at) as _,
         &bodies,
         &column!(newest, |(_, row)| row.version.0),
-        &column!(newest, |(_, row)| row.version.1) as _
+        &column!(newest, |(_, row)| row.version.1) as _,
+        &column!(newest, |(_, row)| row.member_number()) as _,
+        &first_times
     )
     .fetch_all(&mut *connection)
     .await?;
     // A label teaches of the claim as it was sent last: the learner has to look again.
     let ids_written: Vec<i64> = answer.iter().map(|row| row.id).collect();
     sqlx::query!("UPDATE claim_outcomes SET updated_at = now() WHERE submission_id = ANY($1)", &ids_written)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    if answer.len() < newest.len() {
+        lower_first_times(connection, &newest, &first_times).await?;
+    }
     let written: BTreeMap<(i64, &str, &str), i64> = answer
         .iter()
         .map(|row| ((row.claim_id, row.frequency_code.as_str(), row.predecessor.as_str()), row.id))
@@ -254,6 +270,37 @@ async fn upsert_submissions<'a>(
             Some((row.submission(), *id))
         })
         .collect())
+}
+
+/// The time of the oldest version in the batch of each of these submissions.
+fn first_times(rows: &[Row<'_>], newest: &[(i64, Row<'_>)]) -> Vec<Instant> {
+    let mut first: BTreeMap<SubmissionKey<'_>, Instant> = BTreeMap::new();
+    for row in rows {
+        let time = first.entry(row.submission()).or_insert(row.version.0);
+        *time = row.version.0.min(*time);
+    }
+    column!(newest, |(_, row)| first.get(&row.submission()).copied().unwrap_or(row.version.0))
+}
+
+/// A version that is older than the stored one may still be the first.
+async fn lower_first_times(
+    connection: &mut PgConnection,
+    newest: &[(i64, Row<'_>)],
+    first_times: &[Instant],
+) -> Result<(), Failure> {
+    sqlx::query!(
+        "UPDATE claim_submissions s SET first_time = r.first
+         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) AS r (claim_id, frequency, predecessor, first)
+         WHERE s.claim_id = r.claim_id AND s.frequency_code = r.frequency AND s.predecessor = r.predecessor
+           AND r.first < s.first_time",
+        &column!(newest, |(claim_id, _)| *claim_id),
+        &column!(newest, |(_, row)| frequency(row.claim)) as _,
+        &column!(newest, |(_, row)| predecessor(row.claim)) as _,
+        first_times
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The claim's lines are those of its newest event.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
+use super::earlier::{self, Asked};
 use crate::domain::claim::Claim;
+use crate::domain::earlier::{Moment, taught_at};
 use crate::domain::model::{Answered, Features, Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
 use crate::domain::outcome::{LineVerdict, Outcome};
 use crate::domain::reference::ReferenceTables;
-use crate::domain::rules::Facts;
+use crate::domain::rules::{EarlierClaim, Facts};
 use crate::domain::score::factors;
 use crate::domain::types::{Date, Instant};
 use crate::history::{Answer, History, Told};
@@ -25,15 +27,9 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The time of the last change that was read.
-    pub const fn at(&self) -> Option<Instant> {
-        self.at
-    }
-
-    /// The same a little earlier, for what was committed late.
-    #[must_use]
-    pub fn back(self, by: chrono::Duration) -> Self {
-        Self { at: self.at.map(|at| at - by), id: 0 }
+    /// What changed at a time or later; everything without one.
+    pub const fn since(at: Option<Instant>) -> Self {
+        Self { at, id: 0 }
     }
 }
 
@@ -55,41 +51,44 @@ pub async fn changed(
     page: i64,
     tables: &Arc<ReferenceTables>,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"SELECT o.id, o.updated_at, o.submission_id, o.initial_outcome, s.predecessor, s.version_time, s.version_id,
-               s.body AS "body: Json<Box<serde_json::value::RawValue>>", r.version_time AS "arrived?",
-               r.trace_number AS "trace_number?",
-               r.payer_claim_control_number AS "payer_number?", r.claim_ordinal AS "ordinal?",
-               coalesce(o.initial_date, (r.version_time AT TIME ZONE 'UTC')::date) AS decided,
-               (SELECT json_agg(json_build_array(l.control_number, coalesce(l.procedure_code, l.revenue_code), l.outcome)
-                    ORDER BY l.line_number) FROM remittance_lines l WHERE l.remittance_id = r.id)
-                   AS "lines: Json<Vec<LineRow>>"
-           FROM claim_outcomes o JOIN claim_submissions s ON s.id = o.submission_id
-           LEFT JOIN remittances r ON r.id = o.initial_remittance_id
-           WHERE (o.updated_at, o.id) > (coalesce($1, '-infinity'::timestamptz), $2)
-           ORDER BY o.updated_at, o.id LIMIT $3"#,
-        cursor.at,
-        cursor.id,
-        page
-    )
-    .fetch_all(connection)
-    .await?;
+    let rows = rows(connection, *cursor, page, None).await?;
     if let Some(last) = rows.last() {
         *cursor = Cursor { at: Some(last.updated_at), id: last.id };
     }
-    Ok(rows.iter().map(|row| Changed { submission_id: row.submission_id, label: row.label(tables) }).collect())
+    labels(connection, &rows, tables).await
 }
 
-/// Submissions that lost their label since a time; some of them may have one again. What is a day old is cleared.
+/// Reads the labels of submissions; one that has no label is not among them.
 ///
 /// # Errors
 /// PostgreSQL cannot be reached.
-pub async fn removed(connection: &mut PgConnection, since: Instant) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query!("DELETE FROM label_removals WHERE removed_at < now() - interval '1 day'")
+pub async fn of(
+    connection: &mut PgConnection,
+    submissions: &[i64],
+    tables: &Arc<ReferenceTables>,
+) -> Result<Vec<Changed>, sqlx::Error> {
+    let rows = rows(connection, Cursor::default(), 0, Some(submissions)).await?;
+    labels(connection, &rows, tables).await
+}
+
+/// The time by the clock of the database.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn now(connection: &mut PgConnection) -> Result<Instant, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(connection).await
+}
+
+/// Submissions that lost their label since a time, or whose label teaches of something else now. What is a day old is
+/// cleared.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn to_look_at_again(connection: &mut PgConnection, since: Instant) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query!("DELETE FROM label_changes WHERE changed_at < now() - interval '1 day'")
         .execute(&mut *connection)
         .await?;
-    sqlx::query_scalar!("SELECT submission_id FROM label_removals WHERE removed_at >= $1", since)
+    sqlx::query_scalar!("SELECT DISTINCT submission_id FROM label_changes WHERE changed_at >= $1", since)
         .fetch_all(connection)
         .await
 }
@@ -100,11 +99,13 @@ pub async fn removed(connection: &mut PgConnection, since: Instant) -> Result<Ve
 /// PostgreSQL cannot be reached.
 pub async fn history(pool: &PgPool, tables: &Arc<ReferenceTables>) -> Result<History, sqlx::Error> {
     let (mut submissions, mut after) = (Vec::new(), 0);
+    let mut connection = pool.acquire().await?;
     loop {
         let rows = sqlx::query_as!(
             Row,
             r#"SELECT s.id, s.created_at AS updated_at, s.id AS submission_id, o.initial_outcome AS "initial_outcome?",
-                   s.predecessor, s.version_time, s.version_id, s.body AS "body: Json<Box<serde_json::value::RawValue>>",
+                   s.predecessor, s.version_time, s.version_id, s.first_time,
+                   s.body AS "body: Json<Box<serde_json::value::RawValue>>",
                    r.version_time AS "arrived?", r.trace_number AS "trace_number?",
                    r.payer_claim_control_number AS "payer_number?", r.claim_ordinal AS "ordinal?",
                    coalesce(o.initial_date, (r.version_time AT TIME ZONE 'UTC')::date) AS decided,
@@ -116,13 +117,75 @@ pub async fn history(pool: &PgPool, tables: &Arc<ReferenceTables>) -> Result<His
                WHERE s.id > $1 ORDER BY s.id LIMIT 1000"#,
             after
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await?;
         let Some(last) = rows.last() else { break };
         after = last.id;
-        submissions.extend(rows.iter().filter_map(|row| row.told(tables)));
+        let read: Vec<(&Row, Claim)> = rows.iter().filter_map(|row| Some((row, row.claim()?))).collect();
+        let asked: Vec<Asked<'_>> = read.iter().map(|(row, claim)| (claim, row.sent())).collect();
+        let scored = earlier::of_stored(&mut connection, &asked).await?;
+        let asked: Vec<Asked<'_>> = read.iter().map(|(row, claim)| (claim, row.taught())).collect();
+        let taught = earlier::of_stored(&mut connection, &asked).await?;
+        let all = read.iter().zip(scored.into_iter().zip(taught));
+        submissions.extend(all.map(|((row, claim), (scored, taught))| row.told(claim, tables, scored, taught)));
     }
     Ok(History::of_submissions(submissions))
+}
+
+/// Labels behind a place, in the order of their last change, or those of submissions.
+async fn rows(
+    connection: &mut PgConnection,
+    cursor: Cursor,
+    page: i64,
+    submissions: Option<&[i64]>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"WITH wanted AS (
+               (SELECT * FROM claim_outcomes WHERE $4::bigint[] IS NULL
+                    AND (updated_at, id) > (coalesce($1, '-infinity'::timestamptz), $2)
+                ORDER BY updated_at, id LIMIT $3)
+               UNION ALL SELECT * FROM claim_outcomes WHERE submission_id = ANY($4))
+           SELECT o.id AS "id!", o.updated_at AS "updated_at!", s.id AS submission_id, o.initial_outcome, s.predecessor, s.version_time, s.version_id,
+               s.first_time, s.body AS "body: Json<Box<serde_json::value::RawValue>>", r.version_time AS "arrived?",
+               r.trace_number AS "trace_number?",
+               r.payer_claim_control_number AS "payer_number?", r.claim_ordinal AS "ordinal?",
+               coalesce(o.initial_date, (r.version_time AT TIME ZONE 'UTC')::date) AS decided,
+               (SELECT json_agg(json_build_array(l.control_number, coalesce(l.procedure_code, l.revenue_code), l.outcome)
+                    ORDER BY l.line_number) FROM remittance_lines l WHERE l.remittance_id = r.id)
+                   AS "lines: Json<Vec<LineRow>>"
+           FROM wanted o JOIN claim_submissions s ON s.id = o.submission_id
+           LEFT JOIN remittances r ON r.id = o.initial_remittance_id
+           ORDER BY o.updated_at, o.id"#,
+        cursor.at,
+        cursor.id,
+        page,
+        submissions
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// What rows teach: the claim as it was sent last, with what was known when the version that was answered was sent.
+async fn labels(
+    connection: &mut PgConnection,
+    rows: &[Row],
+    tables: &Arc<ReferenceTables>,
+) -> Result<Vec<Changed>, sqlx::Error> {
+    let claims: Vec<Option<Claim>> = rows.iter().map(Row::claim).collect();
+    let read: Vec<(&Row, &Claim)> =
+        rows.iter().zip(&claims).filter_map(|(row, claim)| Some((row, claim.as_ref()?))).collect();
+    let asked: Vec<Asked<'_>> = read.iter().map(|(row, claim)| (*claim, row.taught())).collect();
+    let mut earlier = earlier::of_stored(connection, &asked).await?.into_iter();
+    let changed = rows.iter().zip(&claims).map(|(row, claim)| {
+        let label = claim.as_ref().and_then(|claim| {
+            let facts = row.facts(claim, tables, earlier.next().flatten());
+            let (order, label) = row.answer(claim, &facts)?;
+            Some((order, factors(claim, &facts), label))
+        });
+        Changed { submission_id: row.submission_id, label }
+    });
+    Ok(changed.collect())
 }
 
 struct Row {
@@ -133,6 +196,7 @@ struct Row {
     predecessor: String,
     version_time: Instant,
     version_id: String,
+    first_time: Instant,
     body: Json<Box<serde_json::value::RawValue>>,
     arrived: Option<Instant>,
     trace_number: Option<String>,
@@ -146,26 +210,41 @@ struct Row {
 type LineRow = (Option<String>, Option<String>, String);
 
 impl Row {
-    /// The claim as it was sent, with the facts around it. What is stored was read before, when its event came.
-    fn claim(&self, tables: &Arc<ReferenceTables>) -> Option<(Claim, Facts)> {
-        let claim = wire::read_claim(self.body.0.get().as_bytes()).ok()?;
-        let facts = Facts::of(&claim, self.version_time.date_naive()).with_tables(Arc::clone(tables));
-        Some((claim, facts))
+    /// The claim as it was sent last. What is stored was read before, when its event came.
+    fn claim(&self) -> Option<Claim> {
+        wire::read_claim(self.body.0.get().as_bytes()).ok()
     }
 
-    fn label(&self, tables: &Arc<ReferenceTables>) -> Option<(OrderKey, Features, Label)> {
-        let (claim, facts) = self.claim(tables)?;
-        let (order, label) = self.answer(&claim, &facts)?;
-        Some((order, factors(&claim, &facts), label))
+    /// When it was sent last.
+    fn sent(&self) -> Moment<'_> {
+        (self.version_time, &self.version_id)
     }
 
-    fn told(&self, tables: &Arc<ReferenceTables>) -> Option<Told> {
-        let (claim, facts) = self.claim(tables)?;
-        let answer = self.answer(&claim, &facts).and_then(|(order, label)| {
+    /// The moment of whose knowledge its answer teaches.
+    fn taught(&self) -> Moment<'_> {
+        let first = self.arrived.and_then(|arrived| taught_at(self.version_time, self.first_time, arrived));
+        first.unwrap_or(self.sent())
+    }
+
+    fn facts(&self, claim: &Claim, tables: &Arc<ReferenceTables>, earlier: Option<Vec<EarlierClaim>>) -> Facts {
+        Facts::of(claim, self.version_time.date_naive()).with_tables(Arc::clone(tables)).with_earlier(earlier)
+    }
+
+    fn told(
+        &self,
+        claim: &Claim,
+        tables: &Arc<ReferenceTables>,
+        scored: Option<Vec<EarlierClaim>>,
+        taught: Option<Vec<EarlierClaim>>,
+    ) -> Told {
+        let facts = self.facts(claim, tables, scored);
+        let answer = self.answer(claim, &facts).and_then(|(order, label)| {
             let outcome = Outcome::parse(self.initial_outcome.as_deref()?)?;
-            Some(Answer { outcome, label, order, arrived: self.arrived? })
+            let other = self.taught() != self.sent();
+            let features = other.then(|| factors(claim, &self.facts(claim, tables, taught)));
+            Some(Answer { outcome, label, order, arrived: self.arrived?, features })
         });
-        Some(Told::of(&claim, &facts, (self.version_time, self.version_id.clone()), answer))
+        Told::of(claim, &facts, (self.version_time, self.version_id.clone()), answer)
     }
 
     fn answer(&self, claim: &Claim, facts: &Facts) -> Option<(OrderKey, Label)> {

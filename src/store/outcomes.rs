@@ -9,7 +9,7 @@ use super::label_scores::{self, Label};
 use super::reconcile::Changes;
 use crate::domain::drift::Labelled;
 use crate::domain::outcome::{Adjudicated, Adjudication, Outcome, Submission, SubmissionOutcome, fold};
-use crate::domain::types::{Cents, Phi};
+use crate::domain::types::{Cents, Instant, Phi};
 use crate::error::Failure;
 
 /// Locks claims in the order of their ids.
@@ -27,39 +27,58 @@ struct Sent {
     claim_id: i64,
     submission: Submission,
     version_id: String,
+    /// Whether the claim had been turned back so far.
+    was_rejected: bool,
 }
 
-/// Recomputes outcomes and status of claims from their rows, and writes what differs. Answers the first labels.
+/// Claims with answers.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// All of them.
+    pub(super) claims: Vec<i64>,
+    /// Those that may have come to stand or fall for later claims: reversed, voided, turned back, or not any more.
+    pub(super) unsteady: Vec<i64>,
+    /// First labels.
+    pub(super) labelled: Vec<Labelled>,
+}
+
+/// Recomputes outcomes and status of claims from their rows, and writes what differs.
 pub(super) async fn update(
     connection: &mut PgConnection,
     claims: &[i64],
     changes: &mut Changes,
-) -> Result<Vec<Labelled>, Failure> {
+) -> Result<Answered, Failure> {
     let concerned = with_answers(connection, claims).await?;
     if concerned.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Answered::default());
     }
     let sent = submissions(connection, &concerned).await?;
-    let mut answers = adjudicated(connection, &concerned).await?;
+    let mut answers = answers(connection, &concerned).await?;
     let acknowledgements = acknowledgements(connection, &concerned).await?;
-    let mut outcomes = Vec::new();
-    let mut statuses = Vec::new();
+    let (mut outcomes, mut statuses, mut unsteady) = (Vec::new(), Vec::new(), Vec::new());
     for of_claim in sent.chunk_by(|a, b| a.claim_id == b.claim_id) {
         let Some(current) = of_claim.iter().max_by_key(|sent| (sent.submission.version_time, &sent.version_id)) else {
             continue;
         };
         let submissions: Vec<Submission> = of_claim.iter().map(|sent| sent.submission.clone()).collect();
-        let folded = fold(&submissions, &answers.remove(&current.claim_id).unwrap_or_default());
-        let acknowledged = acknowledgements
-            .get(&current.claim_id)
-            .filter(|(time, _)| *time >= current.submission.version_time)
-            .map(|(_, accepted)| *accepted);
+        let answers = answers.remove(&current.claim_id).unwrap_or_default().into_iter();
+        let answers: Vec<Adjudicated> = answers.map(|(_, answer)| answer).collect();
+        let folded = fold(&submissions, &answers);
+        let acknowledged = acknowledgements.get(&current.claim_id);
+        let turned_back = current.was_rejected || acknowledged.is_some_and(|(_, accepted)| !accepted);
+        let voided = submissions.iter().any(|submission| submission.frequency_code == "8");
+        if turned_back || voided || answers.iter().any(|answer| answer.adjudication == Adjudication::Reversal) {
+            unsteady.push(current.claim_id);
+        }
+        let acknowledged =
+            acknowledged.filter(|(time, _)| *time >= current.submission.version_time).map(|(_, accepted)| *accepted);
         statuses.push((current.claim_id, status(&current.submission, &folded, acknowledged)));
         outcomes.extend(folded.into_iter().map(|outcome| (current.claim_id, outcome)));
     }
     let labels = write_outcomes(connection, &concerned, &outcomes, changes).await?;
     write_statuses(connection, &statuses, changes).await?;
-    label_scores::bind(connection, &labels).await
+    let labelled = label_scores::bind(connection, &labels).await?;
+    Ok(Answered { claims: concerned, unsteady, labelled })
 }
 
 /// A claim's status: what became of its current submission, else what was acknowledged, else that it was submitted.
@@ -96,8 +115,10 @@ async fn with_answers(connection: &mut PgConnection, claims: &[i64]) -> Result<V
 
 async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Vec<Sent>, Failure> {
     let rows = sqlx::query!(
-        "SELECT id, claim_id, frequency_code, predecessor, submitted_at, version_time, version_id
-         FROM claim_submissions WHERE claim_id = ANY($1) ORDER BY claim_id, id",
+        r#"SELECT s.id, s.claim_id, s.frequency_code, s.predecessor, s.submitted_at, s.version_time, s.version_id,
+               c.status = 'rejected' AS "was_rejected!"
+           FROM claim_submissions s JOIN claims c ON c.id = s.claim_id WHERE s.claim_id = ANY($1)
+           ORDER BY s.claim_id, s.id"#,
         claims
     )
     .fetch_all(connection)
@@ -107,6 +128,7 @@ async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Ve
         .map(|row| Sent {
             claim_id: row.claim_id,
             version_id: row.version_id,
+            was_rejected: row.was_rejected,
             submission: Submission {
                 id: row.id,
                 frequency_code: row.frequency_code,
@@ -118,22 +140,24 @@ async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Ve
         .collect())
 }
 
-async fn adjudicated(
+/// The remittances linked to claims, with the times of their events.
+pub(super) async fn answers(
     connection: &mut PgConnection,
     claims: &[i64],
-) -> Result<BTreeMap<i64, Vec<Adjudicated>>, Failure> {
+) -> Result<BTreeMap<i64, Vec<(Instant, Adjudicated)>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT id, claim_id AS "claim_id!", adjudication, payment_date, trace_number, claim_ordinal,
-               (payment_amount * 100)::bigint AS "payment!", claim_frequency_code, payer_claim_control_number
+               (payment_amount * 100)::bigint AS "payment!", claim_frequency_code, payer_claim_control_number,
+               version_time
            FROM remittances WHERE claim_id = ANY($1) ORDER BY id"#,
         claims
     )
     .fetch_all(connection)
     .await?;
-    let mut answers: BTreeMap<i64, Vec<Adjudicated>> = BTreeMap::new();
+    let mut answers: BTreeMap<i64, Vec<(Instant, Adjudicated)>> = BTreeMap::new();
     for row in rows {
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        answers.entry(row.claim_id).or_default().push(Adjudicated {
+        let adjudicated = Adjudicated {
             remittance_id: row.id,
             adjudication: Adjudication::parse(&row.adjudication).unwrap_or(Adjudication::Pending),
             payment_date: row.payment_date,
@@ -142,14 +166,17 @@ async fn adjudicated(
             payment: Cents::new(row.payment),
             frequency_code: row.claim_frequency_code,
             payer_claim_control_number: given(row.payer_claim_control_number).map(Phi::new),
-        });
+        };
+        answers.entry(row.claim_id).or_default().push((row.version_time, adjudicated));
     }
     Ok(answers)
 }
 
-type Acknowledged = BTreeMap<i64, (crate::domain::types::Instant, bool)>;
-
-async fn acknowledgements(connection: &mut PgConnection, claims: &[i64]) -> Result<Acknowledged, Failure> {
+/// The newest acknowledgements of claims: when each came, and whether the claim was taken in.
+pub(super) async fn acknowledgements(
+    connection: &mut PgConnection,
+    claims: &[i64],
+) -> Result<BTreeMap<i64, (Instant, bool)>, sqlx::Error> {
     let rows = sqlx::query!(
         // One probe of the index per claim, whatever the planner thinks of the table.
         "SELECT c.id, a.version_time, a.accepted FROM claims c
@@ -175,7 +202,7 @@ async fn write_outcomes(
     sqlx::query!(
         "WITH gone AS (
              DELETE FROM claim_outcomes WHERE claim_id = ANY($1) AND submission_id <> ALL($2) RETURNING submission_id)
-         INSERT INTO label_removals (submission_id) SELECT submission_id FROM gone",
+         INSERT INTO label_changes (submission_id) SELECT submission_id FROM gone",
         claims,
         &labelled
     )

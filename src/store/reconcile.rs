@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, PgPool};
 
+use super::earlier::{self, News};
 use super::{links, outcomes};
 use crate::domain::link::{Link, mangled_keys};
+use crate::domain::types::Instant;
 use crate::error::Failure;
 use crate::metrics;
 
@@ -22,6 +24,8 @@ pub struct Touched {
     pub remittances: Vec<i64>,
     /// Acknowledgements.
     pub acknowledgements: Vec<i64>,
+    /// Members whom claims named before, and since when.
+    pub left: Vec<(i64, Instant)>,
 }
 
 /// Rows that changed, and what the batch's events found.
@@ -41,6 +45,8 @@ pub struct Changes {
     pub links: BTreeMap<i64, Option<i64>>,
     /// The claim of each acknowledgement looked at.
     pub acknowledged: BTreeMap<i64, i64>,
+    /// Claims that were scored before something that bears on them was known.
+    pub late: BTreeSet<i64>,
     /// Labels that are new or changed, by outcome.
     pub outcomes: Vec<&'static str>,
 }
@@ -55,6 +61,7 @@ impl Changes {
         self.payers.extend(other.payers);
         self.links.extend(other.links);
         self.acknowledged.extend(other.acknowledged);
+        self.late.extend(other.late);
         self.outcomes.extend(other.outcomes);
     }
 }
@@ -92,11 +99,16 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
         .collect();
     let claims = ids;
     links::write(connection, &remittances, &decided, &mut changes).await?;
-    let labelled = outcomes::update(connection, &claims, &mut changes).await?;
+    let answered = outcomes::update(connection, &claims, &mut changes).await?;
+    let mut unsteady = answered.unsteady;
+    let moved = remittances.iter().filter(|row| row.claim_id != changes.links.get(&row.id).copied().flatten());
+    unsteady.extend(moved.filter_map(|row| row.claim_id));
+    let news = News { sent: &touched.claims, left: &touched.left, unsteady: &unsteady, answered: &answered.claims };
+    changes.late.extend(earlier::late(connection, &news).await?);
     settle_parked(connection, &remittances, &acknowledged, &changes, touched).await?;
     transaction.commit().await?;
     // Here and not by the caller, who may have stopped waiting: what is in the table has to be counted.
-    labelled.into_iter().for_each(metrics::labelled);
+    answered.labelled.into_iter().for_each(metrics::labelled);
     for (acknowledgement, claim_id) in acknowledged {
         changes.acknowledged.insert(acknowledgement, claim_id);
     }

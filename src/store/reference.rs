@@ -1,11 +1,12 @@
-//! The reference tables as they were loaded: the text of each, which is parsed anew by whoever scores.
+//! The reference tables as they were loaded: the text of each, which is parsed anew by whoever scores; and the one that is
+//! made of the stored claims.
 //!
 //! Must never: keep a text that does not follow its format; what is stored was read before.
 
 use sqlx::PgPool;
 
 use crate::domain::reference::{Kind, Loaded, ReferenceTables};
-use crate::domain::types::Instant;
+use crate::domain::types::{Cents, Instant};
 use crate::error::CommandError;
 
 /// A table that is stored.
@@ -48,6 +49,67 @@ pub async fn versions(pool: &PgPool) -> Result<Vec<Stored>, sqlx::Error> {
     sqlx::query_as!(Stored, "SELECT kind, version, loaded_at, row_count AS rows FROM reference_tables ORDER BY kind")
         .fetch_all(pool)
         .await
+}
+
+/// What a practice usually charges a payer for one unit of a procedure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usual {
+    /// The practice's key.
+    pub practice: String,
+    /// The payer's key.
+    pub payer: String,
+    /// Procedure code.
+    pub procedure_code: String,
+    /// Median charge of a unit.
+    pub median: Cents,
+    /// Median absolute deviation from it.
+    pub deviation: Cents,
+    /// Lines it is made of.
+    pub lines: i64,
+}
+
+/// How long the stored lines may take to be read.
+const PATIENCE: &str = "SET LOCAL statement_timeout = '10min'";
+
+/// Usual charges of the stored claims, of at least so many lines each; what was turned back or voided does not count.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn usual_charges(pool: &PgPool, least_lines: i64) -> Result<Vec<Usual>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query(PATIENCE).execute(&mut *transaction).await?;
+    // A discrete median is a charge that was made, and stays numeric; a continuous one would pass through floats.
+    let rows = sqlx::query!(
+        r#"WITH units AS (
+               SELECT c.practice_id, c.payer_id, upper(trim(l.procedure_code)) AS code, l.charge_amount / l.units AS charge
+               FROM claim_lines l JOIN claims c ON c.id = l.claim_id
+               WHERE l.procedure_code ~ '^\s*[0-9A-Za-z]{1,8}\s*$' AND l.units > 0 AND l.charge_amount > 0
+                 AND c.status NOT IN ('rejected', 'voided')),
+           medians AS (
+               SELECT practice_id, payer_id, code, count(*) AS lines,
+                   percentile_disc(0.5) WITHIN GROUP (ORDER BY charge) AS median
+               FROM units GROUP BY practice_id, payer_id, code HAVING count(*) >= $1)
+           SELECT r.practice_key AS practice, p.payer_key AS payer, m.code AS "code!", m.lines AS "lines!",
+               round(m.median * 100)::bigint AS "median!",
+               round(percentile_disc(0.5) WITHIN GROUP (ORDER BY abs(u.charge - m.median)) * 100)::bigint AS "deviation!"
+           FROM medians m JOIN units u USING (practice_id, payer_id, code)
+           JOIN practices r ON r.id = m.practice_id JOIN payers p ON p.id = m.payer_id
+           GROUP BY r.practice_key, p.payer_key, m.code, m.lines, m.median
+           ORDER BY r.practice_key, p.payer_key, m.code"#,
+        least_lines
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    let usual = rows.into_iter().map(|row| Usual {
+        practice: row.practice,
+        payer: row.payer,
+        procedure_code: row.code,
+        median: Cents::new(row.median),
+        deviation: Cents::new(row.deviation),
+        lines: row.lines,
+    });
+    Ok(usual.collect())
 }
 
 /// All stored tables, read. A kind that this program does not know, of a newer one, is passed over.

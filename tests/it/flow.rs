@@ -102,7 +102,11 @@ async fn one_claim_goes_all_the_way_to_its_score() {
             "{path}: {list}"
         );
     }
-    let event: Value = serde_json::from_str(claimrisk::wire::examples::CLAIM_SUBMITTED).expect("example");
+    let mut event: Value = serde_json::from_str(claimrisk::wire::examples::CLAIM_SUBMITTED).expect("example");
+    // The same services under another number would be sent twice.
+    let (status, twice) = worker.post("/api/v1/risk/what-if", &event["data"].to_string()).await;
+    assert!(status == 200 && twice.to_string().contains("\"DU01\""), "{twice}");
+    event["data"]["patientControlNumber"] = json!("PCN-1");
     for supposed in [event["data"].clone(), event.clone(), json!({"claim": event["data"]})] {
         let (status, what_if) = worker.post("/api/v1/risk/what-if", &supposed.to_string()).await;
         assert_eq!((status, &what_if["overall_score"]), (200, &score["overall_score"]), "{what_if}");

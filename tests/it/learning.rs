@@ -1,20 +1,26 @@
 //! The learner on real servers: what the fleet learns is what the files teach, whoever learned it and in whatever order.
 
+use chrono::TimeDelta;
 use claimrisk::broker::Outgoing;
 use claimrisk::domain::score::Snapshot;
 use claimrisk::flow::split::message_of;
-use claimrisk::history::Gathering;
-use claimrisk::simulate::{Options, simulate};
+use claimrisk::history::{Gathering, History, Told};
+use claimrisk::simulate::{Options, SimClaim, Simulation, simulate};
 use claimrisk::wire::{Event, Payload, x12_event};
 use serde_json::Value;
 
 use crate::flow::quiet;
 use crate::harness::{Place, Worker, assert_success, eventually};
 
-const EAGER: &[(&str, &str)] = &[("CLAIMRISK_MODEL_PUBLISH_SECONDS", "1")];
+pub const EAGER: &[(&str, &str)] = &[("CLAIMRISK_MODEL_PUBLISH_SECONDS", "1")];
 
+/// A simulated history with its duplicates, in which some originals are sent once more after the payer decided them.
 fn events(claims: u32) -> Vec<Event> {
-    let simulation = simulate(&Options { claims, seed: 77, ..Options::default() });
+    let mut simulation = simulate(&Options { claims, seed: 77, ..Options::default() });
+    let originals = simulation.claims.iter().filter(|one| one.claim.frequency_code == "1");
+    let again: Vec<SimClaim> = originals.step_by(20).filter_map(|one| sent_again(one, &simulation)).collect();
+    assert!(again.len() > 10, "{}", again.len());
+    simulation.claims.extend(again);
     let sent = simulation.claims.into_iter();
     let sent = sent.map(|one| x12_event(Payload::Claim(Box::new(one.claim)), Some(one.submitted)));
     let paid = simulation.remittances.into_iter();
@@ -22,8 +28,25 @@ fn events(claims: u32) -> Vec<Event> {
     sent.chain(paid).collect()
 }
 
+fn sent_again(original: &SimClaim, simulation: &Simulation) -> Option<SimClaim> {
+    let number = &original.claim.patient_control_number;
+    let mut answers = simulation.remittances.iter();
+    let answer = answers.find(|one| one.remittance.patient_control_number == *number)?;
+    let submitted = answer.time + TimeDelta::days(5);
+    let mut again = SimClaim { submitted, ..original.clone() };
+    again.claim.submitted_at = Some(submitted.date_naive());
+    Some(again)
+}
+
+/// Claims of a history that break a rule.
+fn breaking(history: &History, rule: &str) -> usize {
+    let is_rule =
+        |told: &&Told| told.features.claim().iter().any(|one| told.features.key(one) == format!("rule/{rule}"));
+    history.submissions.iter().filter(is_rule).count()
+}
+
 /// The version of the model in force at a worker.
-async fn model(worker: &Worker) -> String {
+pub async fn model(worker: &Worker) -> String {
     let (_, health) = worker.get("/api/v1/health/detailed").await;
     health["model_version"].as_str().expect("a model").to_owned()
 }
@@ -47,6 +70,9 @@ async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() 
     let mut gathering = Gathering::default();
     events.iter().cloned().for_each(|event| gathering.take(event));
     let history = gathering.finish();
+    for (rule, least) in [("DU01", 3), ("FQ02", 10)] {
+        assert!(breaking(&history, rule) >= least, "{rule}: {}", breaking(&history, rule));
+    }
     let expected = Snapshot::of(&history.learn());
     assert!(expected.labels() > 400, "{}", expected.labels());
 

@@ -18,6 +18,7 @@ const LARGE: &[&str] = &[
     "remittance_lines",
     "claim_episodes",
     "claim_outcomes",
+    "label_changes",
     "claim_acknowledgements",
     "risk_scores",
     "label_scores",
@@ -38,8 +39,8 @@ const FILL: &[&str] = &[
          (ARRAY['submitted', 'accepted', 'paid', 'paid', 'paid', 'denied'])[1 + n % 6],
          timestamptz '2025-01-01' + n * interval '1 minute', 'v' || n, timestamptz '2025-01-01' + n * interval '1 minute'
      FROM generate_series(1, 100000) n",
-    "INSERT INTO claim_submissions (claim_id, frequency_code, body, version_time, version_id)
-     SELECT id, '1', '{}', version_time, version_id FROM claims",
+    "INSERT INTO claim_submissions (claim_id, frequency_code, body, member_key, version_time, version_id, first_time)
+     SELECT id, '1', '{}', id % 30000, version_time, version_id, version_time FROM claims",
     "INSERT INTO claim_lines (claim_id, line_number, procedure_code, charge_amount) SELECT id, 1, '99213', 10 FROM claims",
     "INSERT INTO remittances (practice_id, payer_id, claim_id, trace_number, patient_control_number, control_number_key,
          payer_claim_control_number, claim_ordinal, claim_status_code, payment_date, total_charge_amount, payment_amount,

@@ -174,12 +174,14 @@ fn load_prints_hit_rates(place: &Place, worker: &Worker) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_orders_of_the_same_events_end_in_the_same_state() {
-    let simulation = simulate(&Options { claims: 600, seed: 23, ..Options::default() });
+    // Few practices, so that patients come again and claims bear on each other.
+    let simulation = simulate(&Options { claims: 600, seed: 23, practices: 4, ..Options::default() });
     let once = messages(&simulation);
     let mut states = Vec::new();
     for order in 0..3_u64 {
         let place = Place::new().await;
-        let worker = place.worker(&[("CLAIMRISK_BATCH_MESSAGES", ["500", "37", "1"][order as usize])]).await;
+        let batch = [("CLAIMRISK_BATCH_MESSAGES", ["500", "37", "1"][order as usize])];
+        let (worker, other) = (place.worker(&batch).await, place.worker(&batch).await);
         let mut all = once.clone();
         match order {
             0 => {}
@@ -187,7 +189,7 @@ async fn three_orders_of_the_same_events_end_in_the_same_state() {
             _ => shuffle(&mut all, 7),
         }
         place.publish(&all).await;
-        wait_applied(&place, &[&worker], once.len()).await;
+        wait_applied(&place, &[&worker, &other], once.len()).await;
         states.push(state(&place).await);
     }
     for other in &states[1..] {

@@ -1,13 +1,13 @@
 //! Reads the documented CSV of a reference table: a header line, then one record per line, RFC 4180 quotes.
 //!
 //! Blank lines and lines that begin with `#` are passed over. Must never: accept a column it does not know, since a
-//! mistyped name would silently switch a rule off.
+//! mistyped name would silently switch a rule off; or repeat a value of a table that holds patient data in an error.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::code::Code;
-use crate::domain::types::Date;
+use crate::domain::types::{Cents, Date, Units};
 
 /// Why a table was refused: the line and column, what is wrong there, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,21 +62,23 @@ pub(crate) struct Reader<'a> {
     places: Vec<Option<usize>>,
     width: usize,
     records: usize,
+    private: bool,
 }
 
 /// One record.
 pub(crate) struct Record<'a> {
     line: usize,
+    private: bool,
     columns: &'static [Column],
     places: Vec<Option<usize>>,
     fields: Fields<'a>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the header line.
-    pub(super) fn new(text: &'a str, columns: &'static [Column]) -> Result<Self, TableError> {
+    /// Reads the header line. No error repeats a value of a `private` table.
+    pub(super) fn new(text: &'a str, columns: &'static [Column], private: bool) -> Result<Self, TableError> {
         let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = Self { rest, line: 1, columns, places: Vec::new(), width: 0, records: 0 };
+        let mut reader = Self { rest, line: 1, columns, places: Vec::new(), width: 0, records: 0, private };
         let Some((line, header)) = reader.fields()? else {
             return Err(error(1, None, format!("the file is empty; begin with the header line {}", names(columns))));
         };
@@ -85,7 +87,8 @@ impl<'a> Reader<'a> {
         for (place, name) in header.iter().enumerate() {
             let name = name.trim();
             let Some(slot) = known(name).and_then(|column| places.get_mut(column)) else {
-                return Err(error(line, None, format!("unknown column {name:?}; the columns are {}", names(columns))));
+                let problem = format!("unknown column {}; the columns are {}", shown(name, private), names(columns));
+                return Err(error(line, None, problem));
             };
             if slot.replace(place).is_some() {
                 return Err(error(line, None, format!("column {name:?} stands there twice; remove one")));
@@ -114,7 +117,7 @@ impl<'a> Reader<'a> {
             return Err(error(line, None, problem));
         }
         self.records += 1;
-        Ok(Some(Record { line, columns: self.columns, places: self.places.clone(), fields }))
+        Ok(Some(Record { line, private: self.private, columns: self.columns, places: self.places.clone(), fields }))
     }
 
     /// The records that were read.
@@ -199,6 +202,11 @@ fn names(columns: &[Column]) -> String {
     columns.iter().map(|column| column.name).collect::<Vec<_>>().join(",")
 }
 
+/// A value as an error may repeat it.
+fn shown(text: &str, private: bool) -> String {
+    if private { "(not shown)".to_owned() } else { format!("{text:?}") }
+}
+
 fn error(line: usize, column: Option<&'static str>, problem: impl Into<String>) -> TableError {
     TableError { line, column, problem: problem.into() }
 }
@@ -211,6 +219,10 @@ impl Record<'_> {
     /// An error at one column of this record.
     pub(super) fn wrong(&self, column: usize, problem: impl Into<String>) -> TableError {
         error(self.line, self.name(column), problem)
+    }
+
+    fn not(&self, column: usize, text: &str, what: &str) -> TableError {
+        self.wrong(column, format!("{} is not {what}", shown(text, self.private)))
     }
 
     /// The value of a column, trimmed; empty also where the file leaves the column out.
@@ -230,16 +242,12 @@ impl Record<'_> {
     /// A code that must be there.
     pub(super) fn code(&self, column: usize) -> Result<Code, TableError> {
         let text = self.filled(column)?;
-        Code::of(text)
-            .ok_or_else(|| self.wrong(column, format!("{text:?} is not a code; give at most 8 letters or digits")))
+        Code::of(text).ok_or_else(|| self.not(column, text, "a code; give at most 8 letters or digits"))
     }
 
     /// Codes separated by blanks; none when empty.
     pub(super) fn codes(&self, column: usize) -> Result<Vec<Code>, TableError> {
-        let one = |text: &str| {
-            Code::of(text)
-                .ok_or_else(|| self.wrong(column, format!("{text:?} is not a code; separate codes by blanks")))
-        };
+        let one = |text: &str| Code::of(text).ok_or_else(|| self.not(column, text, "a code; separate codes by blanks"));
         self.text(column).split_whitespace().map(one).collect()
     }
 
@@ -249,9 +257,7 @@ impl Record<'_> {
             "" => Ok(None),
             text => match text.parse() {
                 Ok(number) => Ok(Some(number)),
-                Err(_) => {
-                    Err(self.wrong(column, format!("{text:?} is not a whole number that fits; write digits only")))
-                }
+                Err(_) => Err(self.not(column, text, "a whole number that fits; write digits only")),
             },
         }
     }
@@ -260,6 +266,22 @@ impl Record<'_> {
     pub(super) fn must_number<T: std::str::FromStr>(&self, column: usize) -> Result<T, TableError> {
         self.filled(column)?;
         self.number(column)?.ok_or_else(|| self.wrong(column, "the value is missing; fill it in"))
+    }
+
+    /// An amount of dollars that must be there, not below zero.
+    pub(super) fn amount(&self, column: usize) -> Result<Cents, TableError> {
+        let text = self.filled(column)?;
+        let amount = Cents::parse(text).ok().filter(|amount| *amount >= Cents::ZERO);
+        amount.ok_or_else(|| self.not(column, text, "an amount; write it as 120.00"))
+    }
+
+    /// A count of units; `None` when empty.
+    pub(super) fn units(&self, column: usize) -> Result<Option<Units>, TableError> {
+        let text = self.text(column);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Units::parse(text).map(Some).map_err(|_| self.not(column, text, "a count of units; write it as 12 or 0.5"))
     }
 
     /// A day, `YYYY-MM-DD` or `CCYYMMDD`; `None` when empty or `*` (as CMS writes "no deletion").
@@ -271,7 +293,7 @@ impl Record<'_> {
         let form = if text.contains('-') { "%Y-%m-%d" } else { "%Y%m%d" };
         match Date::parse_from_str(text, form) {
             Ok(day) => Ok(Some(day)),
-            Err(_) => Err(self.wrong(column, format!("{text:?} is not a day; write it as 2026-01-31 or 20260131"))),
+            Err(_) => Err(self.not(column, text, "a day; write it as 2026-01-31 or 20260131")),
         }
     }
 
@@ -287,7 +309,7 @@ impl Record<'_> {
         } else if is(["no", "n", "0"]) {
             Ok(Some(false))
         } else {
-            Err(self.wrong(column, format!("{text:?} is neither yes nor no; leave it empty when it is not known")))
+            Err(self.not(column, text, "yes or no; leave it empty when it is not known"))
         }
     }
 
@@ -311,7 +333,7 @@ mod tests {
     const COLUMNS: &[Column] = &[Column::required("code"), Column::optional("from"), Column::optional("flag")];
 
     fn rows(text: &str) -> Result<Vec<Vec<String>>, TableError> {
-        let mut reader = Reader::new(text, COLUMNS)?;
+        let mut reader = Reader::new(text, COLUMNS, false)?;
         let mut rows = Vec::new();
         while let Some(record) = reader.record()? {
             rows.push((0..COLUMNS.len()).map(|column| record.text(column).to_owned()).collect());
@@ -360,7 +382,8 @@ mod tests {
 
     #[test]
     fn values_are_days_numbers_flags_and_codes() {
-        let mut reader = Reader::new("code,from,flag\n99213,20260131,Y\nI10 J1,2026-02-30,maybe\n", COLUMNS).unwrap();
+        let mut reader =
+            Reader::new("code,from,flag\n99213,20260131,Y\nI10 J1,2026-02-30,maybe\n", COLUMNS, false).unwrap();
         let good = reader.record().unwrap().unwrap();
         assert_eq!(good.date(1).unwrap(), Date::from_ymd_opt(2026, 1, 31));
         assert_eq!((good.flag(2).unwrap(), good.number::<u32>(0).unwrap()), (Some(true), Some(99_213)));
@@ -370,6 +393,29 @@ mod tests {
         for error in [bad.date(1).unwrap_err(), bad.flag(2).unwrap_err(), bad.npi(0).unwrap_err()] {
             assert_eq!(error.line, 3, "{error}");
             assert!(error.column.is_some());
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_a_value_of_a_private_table() {
+        for text in [
+            "SECRET,from\n",
+            "code,from\n\"SECRET CODE\",2026-01-01\n",
+            "code,from\nA,SECRET\n",
+            "code,flag\nA,SECRET\n",
+        ] {
+            let read = |private| -> Result<(), TableError> {
+                let mut reader = Reader::new(text, COLUMNS, private)?;
+                while let Some(record) = reader.record()? {
+                    record.code(0)?;
+                    record.date(1)?;
+                    record.flag(2)?;
+                }
+                Ok(())
+            };
+            assert!(read(false).unwrap_err().to_string().contains("SECRET"), "{text}");
+            let told = read(true).unwrap_err().to_string();
+            assert!(!told.contains("SECRET") && told.contains("line "), "{told}");
         }
     }
 }

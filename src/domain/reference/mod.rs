@@ -1,7 +1,8 @@
 //! Reference tables: what payers, CMS and registries publish, which a claim cannot say of itself.
 //!
 //! Each table is read from a documented CSV (see `deploy/reference/README.md`) and has a version, a digest of that text. A
-//! rule whose table is not there abstains. Must never: do I/O, hold patient data, or ship a licensed code list.
+//! rule whose table is not there abstains. Must never: do I/O, ship a licensed code list, or hold what names a patient other
+//! than as a digest or in `Phi`.
 
 mod code;
 mod codes;
@@ -9,6 +10,7 @@ mod coverage;
 mod csv;
 mod edits;
 mod index;
+mod members;
 mod payers;
 mod providers;
 
@@ -22,7 +24,10 @@ pub(crate) use coverage::Coverage;
 pub(crate) use csv::npi;
 pub use csv::{Column, TableError};
 pub(crate) use edits::{Adjudication, Indicator, Mue, Pairs, Setting};
-pub(crate) use payers::{Attachments, Authorization, CorrectionStart, Enrollment, Listed, PayerRule, PayerRules};
+pub(crate) use members::{Eligibility, GrantedAuthorization, GrantedAuthorizations, Member, Span};
+pub(crate) use payers::{
+    Attachments, Authorization, CorrectionStart, Enrollment, Listed, PayerRule, PayerRules, UsualCharges,
+};
 pub(crate) use providers::{Certificates, OrderReferring, Registry, TaxonomyScope};
 
 use csv::Reader;
@@ -62,11 +67,17 @@ pub enum Kind {
     CliaCertificates,
     /// Specialties that may bill ranges of procedures.
     TaxonomyScope,
+    /// Members' coverage, as eligibility answers (271) told it.
+    Eligibility,
+    /// Authorizations that payers granted.
+    GrantedAuthorizations,
+    /// What practices usually charge.
+    UsualCharges,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::PayerRules,
         Self::Authorization,
         Self::Attachment,
@@ -83,6 +94,9 @@ impl Kind {
         Self::OrderReferring,
         Self::CliaCertificates,
         Self::TaxonomyScope,
+        Self::Eligibility,
+        Self::GrantedAuthorizations,
+        Self::UsualCharges,
     ];
 
     /// The word on the command line and in the database.
@@ -104,6 +118,9 @@ impl Kind {
             Self::OrderReferring => "order-referring",
             Self::CliaCertificates => "clia-certificates",
             Self::TaxonomyScope => "taxonomy-scope",
+            Self::Eligibility => "eligibility",
+            Self::GrantedAuthorizations => "granted-authorizations",
+            Self::UsualCharges => "usual-charges",
         }
     }
 
@@ -119,6 +136,8 @@ pub(crate) trait Content: Sized {
     const KIND: Kind;
     /// The columns of its format.
     const COLUMNS: &'static [Column];
+    /// Whether it holds patient data, which no error may repeat.
+    const PRIVATE: bool = false;
 
     /// Reads all records.
     fn read(reader: &mut Reader<'_>) -> Result<Self, TableError>;
@@ -142,7 +161,7 @@ impl<T> Deref for Table<T> {
 impl<T: Content> Table<T> {
     /// Reads a table; a table without a row is refused, since a whole list of nothing would deny everything.
     fn parse(text: &str) -> Result<Self, TableError> {
-        let mut reader = Reader::new(text, T::COLUMNS)?;
+        let mut reader = Reader::new(text, T::COLUMNS, T::PRIVATE)?;
         let content = T::read(&mut reader)?;
         let rows = reader.records();
         if rows == 0 {
@@ -229,6 +248,9 @@ tables! {
     order_referring: OrderReferring = OrderReferring,
     certificates: Certificates = CliaCertificates,
     taxonomy_scope: TaxonomyScope = TaxonomyScope,
+    eligibility: Eligibility = Eligibility,
+    authorizations: GrantedAuthorizations = GrantedAuthorizations,
+    usual_charges: UsualCharges = UsualCharges,
 }
 
 impl ReferenceTables {

@@ -1,5 +1,5 @@
-//! What single payers ask for: their settings, and their lists of services that need an authorization or a document,
-//! and of providers enrolled with them.
+//! What single payers ask for and are charged: their settings, their lists of services that need an authorization or a
+//! document, of providers enrolled with them, and what each practice usually charges them.
 //!
 //! Must never: take a payer that a table does not name for one that asks for nothing.
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::code::Code;
 use super::csv::{Column, Reader, Record, TableError};
 use super::{Content, Kind};
-use crate::domain::types::Date;
+use crate::domain::types::{Cents, Date};
 
 /// From which day a payer counts the days for a corrected claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,6 +234,52 @@ impl Content for Enrollment {
     }
 }
 
+/// What a practice usually charges a payer for one unit of a procedure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UsualCharge {
+    pub(crate) median: Cents,
+    /// Median absolute deviation from the median.
+    pub(crate) deviation: Cents,
+    /// Lines it was made of.
+    pub(crate) lines: u32,
+}
+
+/// Usual charges by practice and payer, then by procedure.
+pub(crate) struct UsualCharges(BTreeMap<String, BTreeMap<String, BTreeMap<Code, UsualCharge>>>);
+
+impl UsualCharges {
+    /// What a practice usually charges a payer, by the payer's key, for one unit of a procedure.
+    pub(crate) fn of(&self, practice: &str, payer_key: &str, procedure: Code) -> Option<UsualCharge> {
+        self.0.get(practice)?.get(payer_key)?.get(&procedure).copied()
+    }
+}
+
+impl Content for UsualCharges {
+    const KIND: Kind = Kind::UsualCharges;
+    const COLUMNS: &'static [Column] = &[
+        Column::required("practice_id"),
+        Column::required("payer_id"),
+        Column::required("procedure_code"),
+        Column::required("median"),
+        Column::required("deviation"),
+        Column::required("lines"),
+    ];
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, TableError> {
+        let mut table = Self(BTreeMap::new());
+        while let Some(record) = reader.record()? {
+            let (practice, payer) = (record.filled(0)?.to_owned(), record.filled(1)?.to_owned());
+            let charge =
+                UsualCharge { median: record.amount(3)?, deviation: record.amount(4)?, lines: record.must_number(5)? };
+            let charges = table.0.entry(practice).or_default().entry(payer).or_default();
+            if charges.insert(record.code(2)?, charge).is_some() {
+                return Err(record.wrong(2, "the procedure stands there twice for its payer; keep one line"));
+            }
+        }
+        Ok(table)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Table;
@@ -308,5 +354,21 @@ mod tests {
         assert_eq!(table.covers("P3", 1_234_567_893, day(9, 1)), None);
         let swapped = "payer_id,npi,from,to\nP1,1234567893,2026-02-01,2026-01-01\n";
         assert_eq!(Table::<Enrollment>::parse(swapped).err().unwrap().column, Some("to"));
+    }
+
+    #[test]
+    fn usual_charges_are_those_of_a_practice_a_payer_and_a_procedure() {
+        let head = "practice_id,payer_id,procedure_code,median,deviation,lines\n";
+        let table: Table<UsualCharges> = Table::parse(&format!("{head}PR1,P1,G0001,120.00,4.5,32\n")).unwrap();
+        let usual = UsualCharge { median: Cents::new(12_000), deviation: Cents::new(450), lines: 32 };
+        assert_eq!(table.of("PR1", "P1", code("G0001")), Some(usual));
+        for (practice, payer, other) in [("PR2", "P1", "G0001"), ("PR1", "P2", "G0001"), ("PR1", "P1", "G0002")] {
+            assert_eq!(table.of(practice, payer, code(other)), None);
+        }
+        for row in
+            ["PR1,P1,G0001,x,0,1", "PR1,P1,G0001,1,-1,1", "PR1,P1,G0001,1,0,", "PR1,P1,G0001,1,0,1\nPR1,P1,G0001,1,0,1"]
+        {
+            assert!(Table::<UsualCharges>::parse(&format!("{head}{row}\n")).is_err(), "{row}");
+        }
     }
 }

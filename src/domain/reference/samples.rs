@@ -23,6 +23,9 @@ pub(crate) const fn of(kind: Kind) -> &'static str {
         Kind::OrderReferring => include_str!("../../../deploy/reference/order-referring.csv"),
         Kind::CliaCertificates => include_str!("../../../deploy/reference/clia-certificates.csv"),
         Kind::TaxonomyScope => include_str!("../../../deploy/reference/taxonomy-scope.csv"),
+        Kind::Eligibility => include_str!("../../../deploy/reference/eligibility.csv"),
+        Kind::GrantedAuthorizations => include_str!("../../../deploy/reference/granted-authorizations.csv"),
+        Kind::UsualCharges => include_str!("../../../deploy/reference/usual-charges.csv"),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must never: use a float for money.
 
-use super::{Component, Facts, Judgement, Rule, UsualCharge, Verdict, five_digits, line_number, told};
+use super::{Component, Facts, Judgement, Rule, Verdict, five_digits, line_number, procedure, told};
 use crate::domain::claim::{Claim, ClaimType, ServiceLine};
 use crate::domain::types::Cents;
 
@@ -65,7 +65,7 @@ pub(super) const AM03: Rule = Rule {
 /// A charge far above what the practice usually bills.
 ///
 /// Source: a convention: more than five median absolute deviations above the practice's own median for the procedure and
-/// payer, of at least twenty lines. A deviation of less than a twentieth of the median counts as that much.
+/// payer (table `usual-charges`), of at least twenty lines. A deviation of less than a twentieth of the median counts as that much.
 pub(super) const AM04: Rule = Rule {
     id: "AM04",
     name: "charge_outlier",
@@ -75,7 +75,7 @@ pub(super) const AM04: Rule = Rule {
     carcs: &["16", "45"],
     rarc: None,
     fixable: true,
-    source: "the practice's own charges; five median absolute deviations",
+    source: "table usual-charges; five median absolute deviations",
     reason: "A charge is far above what the practice usually bills this payer for the service",
     fix: "Check the units and the decimal point of the charge",
     check: charge_outlier,
@@ -161,14 +161,16 @@ fn total_mismatch(claim: &Claim, _: &Facts) -> Verdict {
 }
 
 fn charge_outlier(claim: &Claim, facts: &Facts) -> Verdict {
-    let Some(usual) = facts.history.as_ref().and_then(|history| history.usual_charges.as_deref()) else {
+    let (Some(table), Some(practice)) = (&facts.tables.usual_charges, claim.practice_key()) else {
         return Verdict::Abstain;
     };
+    let payer = claim.payer.key();
     let mut judgement = Judgement::default();
     for (index, line) in claim.lines.iter().enumerate() {
-        let (Some(code), Some(units)) = (told(line.procedure_code.as_ref()), line.units) else { continue };
-        let of_code = |one: &&UsualCharge| one.procedure_code.trim() == code && one.lines >= ENOUGH_LINES;
-        let Some(usual) = usual.iter().find(of_code).filter(|_| units.thousandths() > 0) else { continue };
+        let units = line.units.filter(|units| units.thousandths() > 0);
+        let (Some(code), Some(units)) = (procedure(line), units) else { continue };
+        let usual = table.of(practice, &payer, code).filter(|usual| usual.lines >= ENOUGH_LINES);
+        let Some(usual) = usual else { continue };
         let deviation = usual.deviation.get().max(usual.median.get() / 20);
         let limit = usual.median.get().saturating_add(deviation.saturating_mul(5));
         // The charge of one unit, compared without dividing.
@@ -184,9 +186,9 @@ fn charge_outlier(claim: &Claim, facts: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::History;
-    use super::super::fixtures::{is_hit, lines_hit, office_visit, stay, verdict_after, verdict_of};
+    use super::super::fixtures::{is_hit, lines_hit, office_visit, stay, verdict_by, verdict_of};
     use super::*;
+    use crate::domain::reference::Kind;
     use crate::domain::types::Units;
 
     #[test]
@@ -258,13 +260,10 @@ mod tests {
         let judged = |median: i64, deviation: i64, lines: u32, units: i64| {
             let mut claim = office_visit();
             claim.lines[0].units = Some(Units::from_thousandths(units * 1000));
-            let usual = UsualCharge {
-                procedure_code: "99213".to_owned(),
-                median: Cents::new(median),
-                deviation: Cents::new(deviation),
-                lines,
-            };
-            verdict_after("AM04", &claim, &History { usual_charges: Some(vec![usual]), ..History::default() })
+            let (median, deviation) = (Cents::new(median), Cents::new(deviation));
+            let head = "practice_id,payer_id,procedure_code,median,deviation,lines\n";
+            let text = format!("{head}PR01,60054,99213,{median},{deviation},{lines}\n");
+            verdict_by("AM04", &claim, &[(Kind::UsualCharges, &text)])
         };
         assert_eq!(judged(70_000, 2_000, 20, 1), Verdict::Pass);
         assert!(is_hit(&judged(20_000, 2_000, 20, 1)));

@@ -4,9 +4,9 @@
 
 use super::facts::payer_id;
 use super::procedures::place_of_service;
-use super::{Component, Facts, GrantedAuthorization, Judgement, Rule, Verdict, line_number, procedure, told};
+use super::{Component, Facts, Judgement, Rule, Verdict, line_number, procedure, told};
 use crate::domain::claim::{Claim, ClaimType};
-use crate::domain::reference::{Code, Listed};
+use crate::domain::reference::{Code, GrantedAuthorization, Listed, npi};
 use crate::domain::types::{Phi, Units};
 
 /// A service that needs an authorization, without one.
@@ -29,7 +29,8 @@ pub(super) const AU01: Rule = Rule {
 
 /// An authorization that does not fit the claim.
 ///
-/// Source: CARC 198, 15 and 210; the authorizations that payers granted for the member, as the practice recorded them.
+/// Source: CARC 198, 15 and 210; the authorizations that payers granted for the member, as the practice recorded them (table
+/// `granted-authorizations`).
 pub(super) const AU02: Rule = Rule {
     id: "AU02",
     name: "auth_mismatch",
@@ -39,7 +40,7 @@ pub(super) const AU02: Rule = Rule {
     carcs: &["198", "15", "210"],
     rarc: None,
     fixable: true,
-    source: "recorded authorizations; CARC 198, 15",
+    source: "table granted-authorizations; CARC 198, 15",
     reason: "The authorization does not fit the service, its day, its units or its provider",
     fix: "Correct the number, or have the authorization extended",
     check: auth_mismatch,
@@ -117,14 +118,14 @@ fn mismatch(claim: &Claim, granted: &GrantedAuthorization) -> Option<&'static st
     if starts_early || ends_late {
         return Some("the authorization does not hold on the days of service");
     }
-    let is_for = |code: Code| granted.procedure_codes.iter().any(|other| Code::of(other) == Some(code));
+    let is_for = |code: Code| granted.procedures.contains(&code);
     let meant: Vec<_> = claim.lines.iter().filter(|line| procedure(line).is_some_and(is_for)).collect();
-    if !granted.procedure_codes.is_empty() && meant.is_empty() {
+    if !granted.procedures.is_empty() && meant.is_empty() {
         return Some("the authorization is for other procedures");
     }
     let npis = [Some(&claim.billing_provider), claim.rendering_provider.as_ref()];
-    let same = |npi: &str| npis.iter().flatten().any(|provider| told(provider.npi.as_ref()) == Some(npi));
-    if told(granted.npi.as_ref()).is_some_and(|npi| !same(npi)) {
+    let same = |number: u64| npis.iter().flatten().any(|one| told(one.npi.as_ref()).and_then(npi) == Some(number));
+    if granted.npi.is_some_and(|number| !same(number)) {
         return Some("the authorization is for another provider");
     }
     let used: i64 = meant.iter().filter_map(|line| line.units).map(Units::thousandths).sum();
@@ -135,17 +136,14 @@ fn mismatch(claim: &Claim, granted: &GrantedAuthorization) -> Option<&'static st
 }
 
 fn auth_mismatch(claim: &Claim, facts: &Facts) -> Verdict {
-    let granted = facts.history.as_ref().and_then(|history| history.authorizations.as_deref());
-    let (Some(granted), Some(number)) = (granted, number(claim.prior_authorization_number.as_ref())) else {
-        return Verdict::Abstain;
-    };
+    let number = number(claim.prior_authorization_number.as_ref());
+    let (Some(granted), Some(number)) = (facts.authorizations(claim), number) else { return Verdict::Abstain };
     let mut judgement = Judgement::default();
     match granted.iter().find(|one| one.number.expose().trim() == number) {
         Some(one) => match mismatch(claim, one) {
             Some(what) => judgement.hit(None, what),
             None => judgement.pass(),
         },
-        None if granted.is_empty() => {}
         None => judgement.hit(None, "no authorization of that number was recorded"),
     }
     judgement.verdict()
@@ -189,10 +187,7 @@ fn attachment(claim: &Claim, facts: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::History;
-    use super::super::fixtures::{
-        day, facts_with, is_hit, office_visit, verdict_after, verdict_by, verdict_of, verdict_with,
-    };
+    use super::super::fixtures::{facts_with, is_hit, office_visit, verdict_by, verdict_of, verdict_with};
     use super::*;
     use crate::domain::claim::Attachment;
     use crate::domain::reference::Kind;
@@ -217,30 +212,26 @@ mod tests {
     #[test]
     fn an_authorization_fits_its_claim() {
         let claim = Claim { prior_authorization_number: Some(Phi::from("A1")), ..office_visit() };
-        let good = GrantedAuthorization {
-            number: Phi::from("A1"),
-            procedure_codes: vec!["99213".to_owned()],
-            npi: Some("1942788757".to_owned()),
-            units: Some(Units::ONE),
-            from: Some(day(2026, 10, 1)),
-            to: Some(day(2026, 10, 30)),
+        // Number, procedures, provider, units, from, to.
+        let judged = |granted: &str| {
+            let head = "practice_id,member_id,number,procedure_codes,npi,units,from,to\n";
+            let text = format!("{head}PR01,W123456789,{granted}\n");
+            verdict_by("AU02", &claim, &[(Kind::GrantedAuthorizations, &text)])
         };
-        let judged = |one: GrantedAuthorization| {
-            verdict_after("AU02", &claim, &History { authorizations: Some(vec![one]), ..History::default() })
-        };
-        assert_eq!(judged(good.clone()), Verdict::Pass);
+        assert_eq!(judged("A1,99213,1942788757,1,2026-10-01,2026-10-30"), Verdict::Pass);
+        assert_eq!(judged("A1,,,,,"), Verdict::Pass);
         for bad in [
-            GrantedAuthorization { number: Phi::from("A2"), ..good.clone() },
-            GrantedAuthorization { procedure_codes: vec!["G0001".to_owned()], ..good.clone() },
-            GrantedAuthorization { npi: Some("1234567893".to_owned()), ..good.clone() },
-            GrantedAuthorization { units: Some(Units::default()), ..good.clone() },
-            GrantedAuthorization { from: Some(day(2026, 10, 31)), ..good.clone() },
-            GrantedAuthorization { to: Some(day(2026, 10, 29)), ..good.clone() },
+            "A2,99213,1942788757,1,2026-10-01,2026-10-30",
+            "A1,G0001,1942788757,1,2026-10-01,2026-10-30",
+            "A1,99213,1234567893,1,2026-10-01,2026-10-30",
+            "A1,99213,1942788757,0,2026-10-01,2026-10-30",
+            "A1,99213,1942788757,1,2026-10-31,",
+            "A1,99213,1942788757,1,,2026-10-29",
         ] {
-            assert!(is_hit(&judged(bad.clone())), "{bad:?}");
+            assert!(is_hit(&judged(bad)), "{bad}");
         }
-        let none = History { authorizations: Some(Vec::new()), ..History::default() };
-        assert_eq!(verdict_after("AU02", &claim, &none), Verdict::Abstain);
+        let other = "practice_id,member_id,number\nPR01,OTHER,A2\n";
+        assert_eq!(verdict_by("AU02", &claim, &[(Kind::GrantedAuthorizations, other)]), Verdict::Abstain);
         assert_eq!(verdict_of("AU02", &claim), Verdict::Abstain);
     }
 

@@ -68,7 +68,7 @@ const REPEATED: [&str; 8] = ["76", "77", "91", "59", "XE", "XS", "XP", "XU"];
 /// Earlier claims to the same payer by the same billing provider that still stand; `None` when that is unknown.
 fn standing<'a>(claim: &'a Claim, facts: &'a Facts) -> Option<impl Iterator<Item = &'a EarlierClaim>> {
     let npi = told(claim.billing_provider.npi.as_ref())?;
-    let earlier = facts.earlier()?;
+    let earlier = facts.earlier.as_deref()?;
     let key = claim.payer.key();
     Some(
         earlier.iter().filter(move |one| {
@@ -131,15 +131,9 @@ fn original_after_adjudication(claim: &Claim, facts: &Facts) -> Verdict {
     if claim.frequency_code.trim() != "1" {
         return Verdict::Abstain;
     }
-    let Some(earlier) = facts.earlier() else { return Verdict::Abstain };
-    let key = claim.payer.key();
-    let same = |one: &&EarlierClaim| {
-        one.payer_key == key
-            && one.responsibility == claim.responsibility
-            && one.patient_control_number == claim.patient_control_number
-    };
+    let Some(earlier) = facts.earlier.as_deref() else { return Verdict::Abstain };
     let mut judgement = Judgement::default();
-    if earlier.iter().filter(same).any(|one| one.status.is_decided()) {
+    if earlier.iter().any(|one| one.is_same_claim(claim) && one.status.is_decided()) {
         judgement.hit(None, "the payer decided an earlier submission of this claim");
     } else if !claim.patient_control_number.expose().is_empty() {
         judgement.pass();
@@ -197,8 +191,8 @@ fn is_same_service(line: &ServiceLine, other: &ServiceLine) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EarlierStatus;
     use super::super::fixtures::{is_hit, lines_hit, office_visit, sent_before, stay, verdict_after, verdict_of};
-    use super::super::{EarlierStatus, History};
     use super::*;
     use crate::domain::types::{Cents, Phi};
 
@@ -225,7 +219,7 @@ mod tests {
     }
 
     fn judged(id: &str, claim: &Claim, earlier: EarlierClaim) -> Verdict {
-        verdict_after(id, claim, &History { earlier: Some(vec![earlier]), ..History::default() })
+        verdict_after(id, claim, earlier)
     }
 
     #[test]

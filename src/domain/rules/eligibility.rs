@@ -2,13 +2,14 @@
 //!
 //! Must never: name a day in an evidence text, or judge without an eligibility answer.
 
-use super::{Component, Facts, Judgement, PayerClass, Rule, Span, Verdict};
+use super::{Component, Facts, Judgement, PayerClass, Rule, Verdict};
 use crate::domain::claim::{Claim, Responsibility};
+use crate::domain::reference::Span;
 use crate::domain::types::Date;
 
 /// Service before the coverage began.
 ///
-/// Source: CARC 26; the eligibility answer (271) for this payer.
+/// Source: CARC 26; the eligibility answer (271) for this payer (table `eligibility`).
 pub(super) const EL01: Rule = Rule {
     id: "EL01",
     name: "before_effective",
@@ -26,7 +27,7 @@ pub(super) const EL01: Rule = Rule {
 
 /// Service after the coverage ended, in a gap of it, or after the member's death.
 ///
-/// Source: CARC 27, 200 and 13; the eligibility answer (271) for this payer.
+/// Source: CARC 27, 200 and 13; the eligibility answer (271) for this payer (table `eligibility`).
 pub(super) const EL02: Rule = Rule {
     id: "EL02",
     name: "after_termination",
@@ -44,7 +45,7 @@ pub(super) const EL02: Rule = Rule {
 
 /// A claim to the wrong one of several payers of the same programme.
 ///
-/// Source: CARC 109; the eligibility answer (271): a member of a Medicare Advantage plan is billed to the plan, not to
+/// Source: CARC 109; the eligibility answer (271; table `eligibility`): a member of a Medicare Advantage plan is billed to the plan, not to
 /// Medicare; a Medicaid member of a plan is billed to that plan.
 pub(super) const EL03: Rule = Rule {
     id: "EL03",
@@ -63,7 +64,7 @@ pub(super) const EL03: Rule = Rule {
 
 /// Service that goes on after the coverage ended.
 ///
-/// Source: CARC 239 and 238; the eligibility answer (271) for this payer.
+/// Source: CARC 239 and 238; the eligibility answer (271) for this payer (table `eligibility`).
 pub(super) const EL04: Rule = Rule {
     id: "EL04",
     name: "service_spans_coverage",
@@ -81,8 +82,8 @@ pub(super) const EL04: Rule = Rule {
 
 /// A claim to a payer as the first, although another one comes before it.
 ///
-/// Source: CARC 22 and RARC MA04; the eligibility answer (271), which names another payer as the first and this one as a
-/// later one, while the claim says nothing of another payer.
+/// Source: CARC 22 and RARC MA04; the eligibility answer (271; table `eligibility`), which names another payer as the first
+/// and this one as a later one, while the claim says nothing of another payer.
 pub(super) const CB01: Rule = Rule {
     id: "CB01",
     name: "other_coverage",
@@ -107,7 +108,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn of(claim: &Claim, facts: &'a Facts) -> Option<Self> {
-        let spans = facts.history.as_ref()?.eligibility.as_deref()?;
+        let spans = facts.member(claim)?.spans.as_slice();
         Some(Self { spans, payer: claim.payer.key(), first: claim.service_date()? })
     }
 
@@ -130,7 +131,7 @@ fn before_effective(claim: &Claim, facts: &Facts) -> Verdict {
     let Some(answer) = Answer::of(claim, facts) else { return Verdict::Abstain };
     let mut judgement = Judgement::default();
     if answer.own().next().is_some() {
-        if answer.own().all(|span| span.from.is_some_and(|from| answer.first < from)) {
+        if answer.own().all(|span| span.begins_after(answer.first)) {
             judgement.hit(None, "service before the first day of coverage");
         } else {
             judgement.pass();
@@ -141,7 +142,7 @@ fn before_effective(claim: &Claim, facts: &Facts) -> Verdict {
 
 fn after_termination(claim: &Claim, facts: &Facts) -> Verdict {
     let mut judgement = Judgement::default();
-    let died = facts.history.as_ref().and_then(|history| history.died_on.as_ref());
+    let died = facts.member(claim).and_then(|member| member.died_on.as_ref());
     if let (Some(died), Some(first)) = (died, claim.service_date()) {
         if first > *died.expose() {
             judgement.hit(None, "service after the member's death");
@@ -151,7 +152,7 @@ fn after_termination(claim: &Claim, facts: &Facts) -> Verdict {
     }
     let Some(answer) = Answer::of(claim, facts) else { return judgement.verdict() };
     if answer.own().next().is_some() {
-        let ended = answer.own().any(|span| span.to.is_some_and(|to| to < answer.first));
+        let ended = answer.own().any(|span| span.ended_before(answer.first));
         if answer.is_covered(answer.first) || !ended {
             judgement.pass();
         } else {
@@ -227,58 +228,55 @@ fn other_coverage(claim: &Claim, facts: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::History;
-    use super::super::fixtures::{day, is_hit, office_visit, stay, verdict_after, verdict_of};
+    use super::super::fixtures::{is_hit, office_visit, stay, verdict_by, verdict_of};
     use super::*;
-    use crate::domain::types::Phi;
+    use crate::domain::reference::Kind;
 
-    fn span(payer: &str, from: Option<Date>, to: Option<Date>) -> Span {
-        Span { payer_key: payer.to_owned(), from, to, ..Span::default() }
-    }
-
-    fn judged(id: &str, claim: &Claim, spans: &[Span]) -> Verdict {
-        verdict_after(id, claim, &History { eligibility: Some(spans.to_vec()), ..History::default() })
+    /// Judges a claim of the examples' member, whom eligibility told these rows of: payer, class, place, from, to, death.
+    fn judged(id: &str, claim: &Claim, rows: &[&str]) -> Verdict {
+        let head = "practice_id,member_id,payer_id,class,place,from,to,died_on\n";
+        let rows: String = rows.iter().map(|row| format!("PR01,W123456789,{row}\n")).collect();
+        verdict_by(id, claim, &[(Kind::Eligibility, &format!("{head}{rows}"))])
     }
 
     #[test]
     fn service_lies_within_the_coverage() {
-        let (before, after) = (Some(day(2026, 10, 29)), Some(day(2026, 10, 31)));
+        let (until, since) = ("60054,,,,2026-10-29,", "60054,,,2026-10-31,,");
         let claim = office_visit();
-        for (spans, early, late) in [
-            (vec![span("60054", before, after)], false, false),
-            (vec![span("60054", None, None)], false, false),
-            (vec![span("60054", after, None)], true, false),
-            (vec![span("60054", None, before)], false, true),
-            (vec![span("60054", None, before), span("60054", after, None)], false, true),
-            (vec![span("60054", None, before), span("60054", before, None)], false, false),
+        for (rows, early, late) in [
+            (vec!["60054,,,2026-10-29,2026-10-31,"], false, false),
+            (vec!["60054,,,,,"], false, false),
+            (vec![since], true, false),
+            (vec![until], false, true),
+            (vec![until, since], false, true),
+            (vec![until, "60054,,,2026-10-29,,"], false, false),
         ] {
-            assert_eq!(is_hit(&judged("EL01", &claim, &spans)), early, "{spans:?}");
-            assert_eq!(is_hit(&judged("EL02", &claim, &spans)), late, "{spans:?}");
+            assert_eq!(is_hit(&judged("EL01", &claim, &rows)), early, "{rows:?}");
+            assert_eq!(is_hit(&judged("EL02", &claim, &rows)), late, "{rows:?}");
         }
+        let stranger = Claim { practice_id: Some("PR02".to_owned()), ..claim.clone() };
         for id in ["EL01", "EL02", "EL03", "EL04", "CB01"] {
             assert_eq!(verdict_of(id, &claim), Verdict::Abstain, "{id}");
-            assert_eq!(judged(id, &claim, &[span("OTHER", None, None)]), Verdict::Abstain, "{id}");
+            assert_eq!(judged(id, &claim, &["OTHER,,,,,"]), Verdict::Abstain, "{id}");
+            assert_eq!(judged(id, &stranger, &[until]), Verdict::Abstain, "{id}");
         }
     }
 
     #[test]
     fn nobody_is_treated_after_death() {
-        for (died, hit) in [(day(2026, 10, 29), true), (day(2026, 10, 30), false)] {
-            let history = History { died_on: Some(Phi::new(died)), ..History::default() };
-            assert_eq!(is_hit(&verdict_after("EL02", &office_visit(), &history)), hit);
+        for (died, hit) in [("2026-10-29", true), ("2026-10-30", false)] {
+            assert_eq!(is_hit(&judged("EL02", &office_visit(), &[&format!("OTHER,,,,,{died}")])), hit);
         }
     }
 
     #[test]
     fn a_plans_member_is_billed_to_the_plan() {
-        let of = |payer: &str, class| Span { class: Some(class), ..span(payer, None, None) };
         let claim = |filing: &str| Claim { filing_indicator: Some(filing.to_owned()), ..office_visit() };
-        let medicare = of("60054", PayerClass::Medicare);
-        let plan = of("PLAN", PayerClass::MedicareAdvantage);
-        assert!(is_hit(&judged("EL03", &claim("MB"), &[medicare.clone(), plan.clone()])));
+        let (medicare, plan) = ("60054,medicare,,,,", "PLAN,medicare_advantage,,,,");
+        assert!(is_hit(&judged("EL03", &claim("MB"), &[medicare, plan])));
         assert_eq!(judged("EL03", &claim("MB"), &[medicare]), Verdict::Pass);
         assert!(is_hit(&judged("EL03", &claim("16"), &[plan])));
-        let medicaid = [of("60054", PayerClass::Medicaid), of("OTHER", PayerClass::Medicaid)];
+        let medicaid = ["60054,medicaid,,,,", "OTHER,medicaid,,,,"];
         assert_eq!(judged("EL03", &claim("MC"), &medicaid), Verdict::Pass);
         assert!(is_hit(&judged("EL03", &claim("MC"), &medicaid[1..])));
         assert_eq!(judged("EL03", &claim("CI"), &medicaid[1..]), Verdict::Abstain);
@@ -287,18 +285,16 @@ mod tests {
     #[test]
     fn a_stay_ends_within_the_coverage_it_began_in() {
         let claim = stay();
-        assert_eq!(judged("EL04", &claim, &[span("60054", None, Some(day(2026, 10, 5)))]), Verdict::Pass);
-        assert!(is_hit(&judged("EL04", &claim, &[span("60054", None, Some(day(2026, 10, 4)))])));
-        assert_eq!(judged("EL04", &claim, &[span("60054", None, Some(day(2026, 9, 4)))]), Verdict::Abstain);
+        assert_eq!(judged("EL04", &claim, &["60054,,,,2026-10-05,"]), Verdict::Pass);
+        assert!(is_hit(&judged("EL04", &claim, &["60054,,,,2026-10-04,"])));
+        assert_eq!(judged("EL04", &claim, &["60054,,,,2026-09-04,"]), Verdict::Abstain);
     }
 
     #[test]
     fn the_first_payer_is_billed_first() {
-        let at = |payer: &str, place| Span { responsibility: Some(place), ..span(payer, None, None) };
-        let later = [at("60054", Responsibility::Secondary), at("FIRST", Responsibility::Primary)];
+        let later = ["60054,,S,,,", "FIRST,,P,,,"];
         assert!(is_hit(&judged("CB01", &office_visit(), &later)));
-        let first = [at("60054", Responsibility::Primary), at("SECOND", Responsibility::Secondary)];
-        assert_eq!(judged("CB01", &office_visit(), &first), Verdict::Pass);
+        assert_eq!(judged("CB01", &office_visit(), &["60054,,P,,,", "SECOND,,S,,,"]), Verdict::Pass);
         let secondary = Claim { responsibility: Responsibility::Secondary, ..office_visit() };
         assert_eq!(judged("CB01", &secondary, &later), Verdict::Abstain);
     }

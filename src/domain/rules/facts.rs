@@ -1,13 +1,12 @@
-//! What is known around a claim, beyond the claim itself: the day, the reference tables, the member's history.
+//! What is known around a claim, beyond the claim itself: the day, the reference tables, what was sent before.
 //!
 //! Must never: be taken for the whole truth; what is `None` is unknown, and the rules that need it abstain.
 
 use std::sync::Arc;
 
-use super::payer_class::PayerClass;
 use super::told;
-use crate::domain::claim::{Claim, Responsibility};
-use crate::domain::reference::{PayerRule, ReferenceTables};
+use crate::domain::claim::{Claim, Responsibility, ServiceLine};
+use crate::domain::reference::{GrantedAuthorization, Member, PayerRule, ReferenceTables};
 use crate::domain::types::{Cents, Date, Phi, Units};
 
 /// What is known around a claim, beyond the claim itself. The default knows nothing.
@@ -23,8 +22,9 @@ pub struct Facts {
     pub complete: bool,
     /// The reference tables that are loaded.
     pub tables: Arc<ReferenceTables>,
-    /// What is known of the member and of the practice's earlier claims.
-    pub history: Option<Arc<History>>,
+    /// What the practice sent before for the same patient, to any payer, the newest first; `None` when that is unknown,
+    /// `Some` of none when nothing was sent. See [`crate::domain::earlier`].
+    pub earlier: Option<Vec<EarlierClaim>>,
 }
 
 impl Facts {
@@ -39,10 +39,10 @@ impl Facts {
         Self { tables, ..self }
     }
 
-    /// The same facts with a history.
+    /// The same facts with what was sent before.
     #[must_use]
-    pub fn with_history(self, history: Arc<History>) -> Self {
-        Self { history: Some(history), ..self }
+    pub fn with_earlier(self, earlier: Option<Vec<EarlierClaim>>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// The day the claim was sent: its own word first, else the day it is judged.
@@ -55,31 +55,20 @@ impl Facts {
         self.tables.payer_rules.as_ref()?.of(payer_id(claim)?)
     }
 
-    /// The earlier claims for the same member, where they are known.
-    pub(super) fn earlier(&self) -> Option<&[EarlierClaim]> {
-        self.history.as_ref()?.earlier.as_deref()
+    /// What eligibility answers told of the claim's member.
+    pub(super) fn member(&self, claim: &Claim) -> Option<&Member> {
+        self.tables.eligibility.as_ref()?.of(claim.member_key()?)
+    }
+
+    /// The authorizations that payers granted for the claim's member.
+    pub(super) fn authorizations(&self, claim: &Claim) -> Option<&[GrantedAuthorization]> {
+        self.tables.authorizations.as_ref()?.of(claim.member_key()?)
     }
 }
 
 /// The id by which tables name the claim's payer.
 pub(super) fn payer_id(claim: &Claim) -> Option<&str> {
     told(claim.payer.id.as_ref())
-}
-
-/// What is known of the member and of the practice's earlier claims. Each part may be unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// What the practice sent before for the same member, to any payer, without the claim that is judged; `Some` of none
-    /// when nothing was sent.
-    pub earlier: Option<Vec<EarlierClaim>>,
-    /// The member's coverage, as an eligibility answer (271) told it.
-    pub eligibility: Option<Vec<Span>>,
-    /// The day of the member's death, where eligibility told it.
-    pub died_on: Option<Phi<Date>>,
-    /// The authorizations that payers granted for the member.
-    pub authorizations: Option<Vec<GrantedAuthorization>>,
-    /// What the practice usually charges this payer, by procedure.
-    pub usual_charges: Option<Vec<UsualCharge>>,
 }
 
 /// How far an earlier claim got.
@@ -100,17 +89,17 @@ pub enum EarlierStatus {
 
 impl EarlierStatus {
     /// Whether the payer still holds the claim.
-    pub(super) const fn stands(self) -> bool {
+    pub(crate) const fn stands(self) -> bool {
         matches!(self, Self::Sent | Self::Paid | Self::Denied)
     }
 
     /// Whether the payer decided it.
-    pub(super) const fn is_decided(self) -> bool {
+    pub(crate) const fn is_decided(self) -> bool {
         matches!(self, Self::Paid | Self::Denied)
     }
 }
 
-/// A claim that the practice sent before for the same member.
+/// A claim that the practice sent before for the same patient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EarlierClaim {
     /// The payer's key, as [`crate::domain::claim::Payer::key`] makes it.
@@ -131,6 +120,38 @@ pub struct EarlierClaim {
     pub lines: Vec<EarlierLine>,
 }
 
+impl EarlierClaim {
+    /// Whether it is the claim itself, as it was sent before: only then does its decision matter, not whether it stands.
+    pub(crate) fn is_same_claim(&self, claim: &Claim) -> bool {
+        self.patient_control_number == claim.patient_control_number
+            && self.responsibility == claim.responsibility
+            && self.payer_key == claim.payer.key()
+    }
+
+    /// A claim as later ones find it, just sent.
+    pub fn of(claim: &Claim) -> Self {
+        let rendering = claim.rendering_provider.as_ref().and_then(|provider| told(provider.taxonomy_code.as_ref()));
+        let specialty = rendering.or_else(|| told(claim.billing_provider.taxonomy_code.as_ref()));
+        let line = |line: &ServiceLine| EarlierLine {
+            procedure_code: line.procedure_code.clone().unwrap_or_default(),
+            modifiers: line.modifiers.clone(),
+            service_from: line.service_from,
+            units: line.units,
+            charge: line.charge,
+        };
+        Self {
+            payer_key: claim.payer.key(),
+            patient_control_number: claim.patient_control_number.clone(),
+            responsibility: claim.responsibility,
+            billing_npi: claim.billing_provider.npi.clone(),
+            taxonomy_code: specialty.map(str::to_owned),
+            status: EarlierStatus::Sent,
+            decided_on: None,
+            lines: claim.lines.iter().map(line).collect(),
+        }
+    }
+}
+
 /// A service line of an earlier claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EarlierLine {
@@ -144,56 +165,4 @@ pub struct EarlierLine {
     pub units: Option<Units>,
     /// Charge.
     pub charge: Cents,
-}
-
-/// A time in which a payer covers the member; both days within, an open end is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Span {
-    /// The payer's key, as [`crate::domain::claim::Payer::key`] makes it.
-    pub payer_key: String,
-    /// The class of the insurance, where told.
-    pub class: Option<PayerClass>,
-    /// The payer's place among the member's payers, where told.
-    pub responsibility: Option<Responsibility>,
-    /// First day of coverage.
-    pub from: Option<Date>,
-    /// Last day of coverage.
-    pub to: Option<Date>,
-}
-
-impl Span {
-    /// Whether the span has a day.
-    pub(super) fn covers(&self, day: Date) -> bool {
-        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
-    }
-}
-
-/// An authorization that a payer granted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GrantedAuthorization {
-    /// Its number (REF*G1).
-    pub number: Phi<String>,
-    /// The procedures it is for; empty when not told.
-    pub procedure_codes: Vec<String>,
-    /// NPI of the provider it is for, where told.
-    pub npi: Option<String>,
-    /// Units that are left of it, where told.
-    pub units: Option<Units>,
-    /// First day it holds.
-    pub from: Option<Date>,
-    /// Last day it holds.
-    pub to: Option<Date>,
-}
-
-/// What the practice usually charges a payer for one unit of a procedure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UsualCharge {
-    /// Procedure code.
-    pub procedure_code: String,
-    /// Median charge of a unit.
-    pub median: Cents,
-    /// Median absolute deviation from the median.
-    pub deviation: Cents,
-    /// Lines it was made of.
-    pub lines: u32,
 }

@@ -2,7 +2,7 @@
 //!
 //! Must never: hold data of a real person.
 
-use super::{CATALOGUE, EarlierClaim, EarlierLine, Facts, History, Verdict};
+use super::{CATALOGUE, EarlierClaim, Facts, Verdict};
 use crate::domain::claim::{Claim, ClaimType, Payer, Provider, ServiceLine, Subscriber};
 use crate::domain::reference::{Kind, ReferenceTables};
 use crate::domain::types::{Cents, Date, Phi, Units};
@@ -112,29 +112,15 @@ pub(crate) fn verdict_by(id: &str, claim: &Claim, tables: &[(Kind, &str)]) -> Ve
     verdict_with(id, claim, &facts_with(tables))
 }
 
-/// What one rule says of a claim that was read whole, with a history.
-pub(crate) fn verdict_after(id: &str, claim: &Claim, history: &History) -> Verdict {
+/// What one rule says of a claim that was read whole, after one that was sent before.
+pub(crate) fn verdict_after(id: &str, claim: &Claim, earlier: EarlierClaim) -> Verdict {
     let facts = Facts { complete: true, ..Facts::default() };
-    verdict_with(id, claim, &facts.with_history(history.clone().into()))
+    verdict_with(id, claim, &facts.with_earlier(Some(vec![earlier])))
 }
 
 /// The claim itself as one that was sent before.
 pub(crate) fn sent_before(claim: &Claim) -> EarlierClaim {
-    let line = |line: &ServiceLine| EarlierLine {
-        procedure_code: line.procedure_code.clone().unwrap_or_default(),
-        modifiers: line.modifiers.clone(),
-        service_from: line.service_from,
-        units: line.units,
-        charge: line.charge,
-    };
-    EarlierClaim {
-        payer_key: claim.payer.key(),
-        patient_control_number: claim.patient_control_number.clone(),
-        billing_npi: claim.billing_provider.npi.clone(),
-        taxonomy_code: claim.billing_provider.taxonomy_code.clone(),
-        lines: claim.lines.iter().map(line).collect(),
-        ..EarlierClaim::default()
-    }
+    EarlierClaim::of(claim)
 }
 
 /// Whether a verdict is a hit.

@@ -69,16 +69,6 @@ const NEWBORN_DAYS: i64 = 60;
 /// No patient is older, in years.
 const OLDEST_YEARS: u32 = 120;
 
-/// Words that people put where a number is missing.
-const FILLERS: [&str; 10] = ["UNKNOWN", "UNK", "NONE", "NA", "N/A", "TBD", "PENDING", "SELF", "TEST", "NOTONFILE"];
-
-fn is_filler(id: &str) -> bool {
-    let first = id.bytes().next();
-    // One character over and over (000000000, XXXXXX); a short id may be real.
-    let repeats = id.len() >= 4 && id.bytes().all(|byte| Some(byte) == first);
-    repeats || FILLERS.iter().any(|filler| id.eq_ignore_ascii_case(filler))
-}
-
 fn member_id_missing(claim: &Claim, _: &Facts) -> Verdict {
     let subscriber = &claim.subscriber;
     let member_is_told = subscriber.member_id.is_some()
@@ -91,7 +81,7 @@ fn member_id_missing(claim: &Claim, _: &Facts) -> Verdict {
     let mut judgement = Judgement::default();
     match subscriber.member_id.as_ref().map(|id| id.expose().trim()) {
         None | Some("") => judgement.hit(None, "no member id"),
-        Some(id) if is_filler(id) => judgement.hit(None, "the member id is a filler"),
+        Some(_) if subscriber.usable_member_id().is_none() => judgement.hit(None, "the member id is a filler"),
         Some(_) => judgement.pass(),
     }
     judgement.verdict()

@@ -30,7 +30,7 @@ mod scope;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
-pub use facts::{EarlierClaim, EarlierLine, EarlierStatus, Facts, GrantedAuthorization, History, Span, UsualCharge};
+pub use facts::{EarlierClaim, EarlierLine, EarlierStatus, Facts};
 pub use payer_class::PayerClass;
 
 use std::borrow::Cow;
@@ -296,14 +296,12 @@ mod tests {
     use crate::domain::reference::samples;
     use std::collections::BTreeSet;
 
-    /// No facts, or all sample tables and a history in which nothing happened.
+    /// No facts, or all sample tables and that nothing was sent before.
     fn around(known: bool) -> Facts {
         if !known {
             return Facts::default();
         }
-        let history = History { earlier: Some(Vec::new()), ..History::default() };
-        let facts = Facts { history: Some(history.into()), ..Facts::default() };
-        facts.with_tables(samples::all().into())
+        Facts::default().with_earlier(Some(Vec::new())).with_tables(samples::all().into())
     }
 
     #[test]

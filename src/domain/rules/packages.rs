@@ -125,7 +125,7 @@ fn own_earlier<'a>(claim: &'a Claim, facts: &'a Facts) -> Option<impl Iterator<I
     let own = move |earlier: &&EarlierClaim| {
         earlier.status.stands() && told(earlier.billing_npi.as_ref()).is_some_and(|other| other == npi)
     };
-    Some(facts.earlier()?.iter().filter(own))
+    Some(facts.earlier.as_ref()?.iter().filter(own))
 }
 
 fn global_period(claim: &Claim, facts: &Facts) -> Verdict {
@@ -218,10 +218,10 @@ fn new_patient_history(claim: &Claim, facts: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EarlierStatus;
     use super::super::fixtures::{
         day, facts_with, is_hit, office_visit, sent_before, verdict_after, verdict_by, verdict_of, verdict_with,
     };
-    use super::super::{EarlierStatus, History};
     use super::*;
     use crate::domain::reference::Kind;
 
@@ -251,8 +251,7 @@ mod tests {
     }
 
     fn after(id: &str, claim: &Claim, earlier: EarlierClaim) -> Verdict {
-        let history = History { earlier: Some(vec![earlier]), ..History::default() };
-        let facts = facts_with(&[(Kind::ProcedureCodes, CODES)]).with_history(history.into());
+        let facts = facts_with(&[(Kind::ProcedureCodes, CODES)]).with_earlier(Some(vec![earlier]));
         verdict_with(id, claim, &facts)
     }
 
@@ -298,15 +297,15 @@ mod tests {
         let seen = |code: &str, on: Date| {
             let mut earlier = sent_before(&claim(&[code]));
             earlier.lines[0].service_from = Some(on);
-            History { earlier: Some(vec![earlier]), ..History::default() }
+            earlier
         };
-        assert!(is_hit(&verdict_after("CP12", &new, &seen("99213", day(2023, 10, 31)))));
-        assert_eq!(verdict_after("CP12", &new, &seen("99213", day(2023, 10, 30))), Verdict::Pass);
-        assert_eq!(verdict_after("CP12", &new, &seen("80053", day(2026, 1, 1))), Verdict::Pass);
-        assert_eq!(verdict_after("CP12", &claim(&["99213"]), &seen("99213", day(2026, 1, 1))), Verdict::Abstain);
+        assert!(is_hit(&verdict_after("CP12", &new, seen("99213", day(2023, 10, 31)))));
+        assert_eq!(verdict_after("CP12", &new, seen("99213", day(2023, 10, 30))), Verdict::Pass);
+        assert_eq!(verdict_after("CP12", &new, seen("80053", day(2026, 1, 1))), Verdict::Pass);
+        assert_eq!(verdict_after("CP12", &claim(&["99213"]), seen("99213", day(2026, 1, 1))), Verdict::Abstain);
         assert_eq!(verdict_of("CP12", &new), Verdict::Abstain);
         let mut other = new;
         other.billing_provider.taxonomy_code = Some("111N00000X".to_owned());
-        assert_eq!(verdict_after("CP12", &other, &seen("99213", day(2026, 1, 1))), Verdict::Pass);
+        assert_eq!(verdict_after("CP12", &other, seen("99213", day(2026, 1, 1))), Verdict::Pass);
     }
 }

@@ -45,6 +45,11 @@ impl PayerClass {
         }
     }
 
+    /// Reads the key of a class.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+
     /// The class in words.
     pub const fn words(self) -> &'static str {
         match self {

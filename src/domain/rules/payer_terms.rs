@@ -83,11 +83,8 @@ fn correction_days(claim: &Claim, facts: &Facts, start: CorrectionStart) -> Opti
     let start = match start {
         CorrectionStart::Service => claim.last_service_date()?,
         CorrectionStart::Decision => {
-            let key = claim.payer.key();
-            let same = |earlier: &&super::EarlierClaim| {
-                earlier.payer_key == key && earlier.patient_control_number == claim.patient_control_number
-            };
-            facts.earlier()?.iter().filter(same).filter_map(|earlier| earlier.decided_on).max()?
+            let same = |earlier: &&super::EarlierClaim| earlier.is_same_claim(claim);
+            facts.earlier.as_ref()?.iter().filter(same).filter_map(|earlier| earlier.decided_on).max()?
         }
     };
     Some(facts.sent_on(claim)?.signed_duration_since(start).num_days())
@@ -126,10 +123,10 @@ fn interim(claim: &Claim, facts: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EarlierStatus;
     use super::super::fixtures::{
         day, facts_with, is_hit, office_visit, sent_before, stay, verdict_by, verdict_of, verdict_with,
     };
-    use super::super::{EarlierStatus, History};
     use super::*;
     use crate::domain::reference::Kind;
     use crate::domain::types::Phi;
@@ -178,8 +175,7 @@ mod tests {
                 decided_on: Some(decided),
                 ..sent_before(&claim)
             };
-            let history = History { earlier: Some(vec![earlier]), ..History::default() };
-            let facts = facts.clone().with_history(history.into());
+            let facts = facts.clone().with_earlier(Some(vec![earlier]));
             assert_eq!(is_hit(&verdict_with("TM03", &claim, &facts)), late);
         }
     }

@@ -4,9 +4,7 @@
 //! saying so: the claim is taken apart by name, so that a new field does not compile until it is decided upon.
 
 use crate::domain::claim::{Attachment, Claim, OtherPayer, Provider, ServiceLine, Subscriber};
-use crate::domain::rules::{
-    EarlierClaim, EarlierLine, EarlierStatus, Facts, GrantedAuthorization, History, Span, UsualCharge,
-};
+use crate::domain::rules::{EarlierClaim, EarlierLine, Facts};
 use crate::domain::types::{Date, Phi};
 use chrono::Datelike;
 
@@ -234,63 +232,43 @@ impl Bytes {
         self.list(attachments, Self::attachment);
     }
 
-    /// The tables' version and the history, where there are any: without them the digest is what it was before either.
+    /// The tables' version and what was sent before, where that is known: without them the digest is what it was before
+    /// either. With them counts what the claim is looked up by, which is of no other use to scoring.
     fn around(&mut self, claim: &Claim, facts: &Facts) {
         if let Some(version) = facts.tables.version() {
             self.text("tables");
             self.text(version);
-        }
-        if let Some(history) = &facts.history {
-            self.text("history");
-            // Compared with what the history holds, and of no other use to scoring.
+            self.text(claim.practice_key().unwrap_or_default());
             self.text(&claim.payer.key());
-            self.text(claim.patient_control_number.expose());
             self.maybe_private(claim.prior_authorization_number.as_ref());
-            self.history(history);
+        }
+        if let Some(earlier) = &facts.earlier {
+            self.text("earlier");
+            self.text(&claim.payer.key());
+            self.list(earlier, |bytes, one| bytes.earlier(claim, one));
         }
     }
 
-    fn history(&mut self, history: &History) {
-        let History { earlier, eligibility, died_on, authorizations, usual_charges } = history;
-        self.option(earlier.as_ref(), |bytes, claims| bytes.list(claims, Self::earlier));
-        self.option(eligibility.as_ref(), |bytes, spans| bytes.list(spans, Self::span));
-        self.date(died_on.as_ref().map(|day| *day.expose()));
-        self.option(authorizations.as_ref(), |bytes, granted| bytes.list(granted, Self::authorization));
-        self.option(usual_charges.as_ref(), |bytes, charges| {
-            bytes.list(charges, |bytes, charge| {
-                let UsualCharge { procedure_code, median, deviation, lines } = charge;
-                bytes.text(procedure_code);
-                bytes.number(median.get());
-                bytes.number(deviation.get());
-                bytes.number(i64::from(*lines));
-            });
-        });
-    }
-
-    fn earlier(&mut self, claim: &EarlierClaim) {
+    /// Of decisions, only those on the claim itself: of others it counts only whether they stand.
+    fn earlier(&mut self, claim: &Claim, one: &EarlierClaim) {
         let EarlierClaim {
             payer_key,
-            patient_control_number,
-            responsibility,
+            patient_control_number: _,
+            responsibility: _,
             billing_npi,
             taxonomy_code,
             status,
             decided_on,
             lines,
-        } = claim;
+        } = one;
         self.text(payer_key);
-        self.text(patient_control_number.expose());
-        self.text(responsibility.code());
         self.maybe_text(billing_npi.as_ref());
         self.maybe_text(taxonomy_code.as_ref());
-        self.number(match status {
-            EarlierStatus::Sent => 0,
-            EarlierStatus::Rejected => 1,
-            EarlierStatus::Paid => 2,
-            EarlierStatus::Denied => 3,
-            EarlierStatus::Reversed => 4,
+        self.flag(Some(status.stands()));
+        self.option(one.is_same_claim(claim).then_some(decided_on), |bytes, decided_on| {
+            bytes.flag(Some(status.is_decided()));
+            bytes.date(*decided_on);
         });
-        self.date(*decided_on);
         self.list(lines, |bytes, line| {
             let EarlierLine { procedure_code, modifiers, service_from, units, charge } = line;
             bytes.text(procedure_code);
@@ -299,25 +277,6 @@ impl Bytes {
             bytes.option(*units, |bytes, units| bytes.number(units.thousandths()));
             bytes.number(charge.get());
         });
-    }
-
-    fn span(&mut self, span: &Span) {
-        let Span { payer_key, class, responsibility, from, to } = span;
-        self.text(payer_key);
-        self.option(*class, |bytes, class| bytes.text(class.as_str()));
-        self.option(*responsibility, |bytes, place| bytes.text(place.code()));
-        self.date(*from);
-        self.date(*to);
-    }
-
-    fn authorization(&mut self, granted: &GrantedAuthorization) {
-        let GrantedAuthorization { number, procedure_codes, npi, units, from, to } = granted;
-        self.text(number.expose());
-        self.texts(procedure_codes);
-        self.maybe_text(npi.as_ref());
-        self.option(*units, |bytes, units| bytes.number(units.thousandths()));
-        self.date(*from);
-        self.date(*to);
     }
 
     fn attachment(&mut self, attachment: &Attachment) {
@@ -330,10 +289,11 @@ impl Bytes {
 mod tests {
     use super::*;
     use crate::domain::reference::samples;
+    use crate::domain::rules::EarlierStatus;
     use crate::domain::rules::fixtures::{office_visit, sent_before};
 
     #[test]
-    fn the_digest_follows_tables_and_history_and_is_the_old_one_without_them() {
+    fn the_digest_follows_tables_and_earlier_claims_and_is_the_old_one_without_them() {
         let claim = office_visit();
         let bare = digest(&claim, &Facts::default());
         assert_eq!(
@@ -341,17 +301,25 @@ mod tests {
             "changes only when what is hashed of a claim changes"
         );
         let tables = Facts::default().with_tables(samples::all().into());
-        let nothing = Facts::default().with_history(History::default().into());
-        let sent = History { earlier: Some(vec![sent_before(&claim)]), ..History::default() };
-        let sent = Facts::default().with_history(sent.into());
-        let digests = [&tables, &nothing, &sent].map(|facts| digest(&claim, facts));
+        let nothing = Facts::default().with_earlier(Some(Vec::new()));
+        let sent = Facts::default().with_earlier(Some(vec![sent_before(&claim)]));
+        let decided = EarlierClaim { status: EarlierStatus::Denied, ..sent_before(&claim) };
+        let decided_of_another = EarlierClaim { patient_control_number: Phi::from("OTHER"), ..decided.clone() };
+        let taken_back = EarlierClaim { status: EarlierStatus::Reversed, ..decided_of_another.clone() };
+        let sent_of_another = EarlierClaim { status: EarlierStatus::Sent, ..decided_of_another.clone() };
+        let [decided, decided_of_another, taken_back, sent_of_another] =
+            [decided, decided_of_another, taken_back, sent_of_another]
+                .map(|one| Facts::default().with_earlier(Some(vec![one])));
+        assert_eq!(digest(&claim, &decided_of_another), digest(&claim, &sent_of_another), "no rule looks at it");
+        let digests =
+            [&tables, &nothing, &sent, &decided, &decided_of_another, &taken_back].map(|facts| digest(&claim, facts));
         for (place, one) in digests.iter().enumerate() {
             assert!(*one != bare && !digests.iter().skip(place + 1).any(|other| other == one), "{place}");
         }
         let mut other = claim;
         other.prior_authorization_number = Some(Phi::from("1"));
-        let first = digest(&other, &nothing);
+        let first = digest(&other, &tables);
         other.prior_authorization_number = Some(Phi::from("2"));
-        assert_ne!(digest(&other, &nothing), first);
+        assert_ne!(digest(&other, &tables), first);
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::{PgPool, types::Json};
 
+use crate::domain::earlier::Moment;
 use crate::domain::types::Instant;
 use crate::error::Failure;
 use crate::store::claims::append_scores;
@@ -16,17 +17,26 @@ pub struct Submitted {
     /// Time of its event.
     pub version_time: Instant,
     /// Id of its event.
-    version_id: String,
+    pub version_id: String,
 }
 
-/// A claim that the payer has not decided yet.
-pub struct OpenClaim {
+impl Submitted {
+    /// When it was sent.
+    pub fn moment(&self) -> Moment<'_> {
+        (self.version_time, &self.version_id)
+    }
+}
+
+/// A claim with its current score.
+pub struct ScoredClaim {
     /// The claim.
     pub claim_id: i64,
     /// Its current score, in tenths.
     pub overall_tenths: u16,
     /// Its current level.
     pub risk_level: String,
+    /// The digest of what its current score was made of.
+    pub input_hash: String,
     /// Its newest submission.
     pub submitted: Submitted,
 }
@@ -35,24 +45,40 @@ pub struct OpenClaim {
 ///
 /// # Errors
 /// PostgreSQL is away.
-pub async fn open_claims(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<OpenClaim>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT c.id AS claim_id, (c.overall_score * 10)::bigint AS "tenths!", c.risk_level, s.id, s.version_time,
-               s.version_id, s.body AS "body: Json<Box<serde_json::value::RawValue>>"
-           FROM claims c CROSS JOIN LATERAL (SELECT s.id, s.version_time, s.version_id, s.body FROM claim_submissions s
-               WHERE s.claim_id = c.id ORDER BY s.version_time DESC, s.version_id DESC LIMIT 1) AS s
-           WHERE c.status IN ('submitted', 'accepted', 'rejected') AND c.id > $1 ORDER BY c.id LIMIT $2"#,
+pub async fn open_claims(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<ScoredClaim>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM claims WHERE status IN ('submitted', 'accepted', 'rejected') AND id > $1 ORDER BY id LIMIT $2",
         after,
         limit
     )
     .fetch_all(pool)
     .await?;
+    scored_claims(pool, &ids).await
+}
+
+/// Reads claims with their newest submissions, in the order of their ids.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn scored_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ScoredClaim>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT c.id AS claim_id, (c.overall_score * 10)::bigint AS "tenths!", c.risk_level, r.input_hash, s.id, s.version_time,
+               s.version_id, s.body AS "body: Json<Box<serde_json::value::RawValue>>"
+           FROM claims c CROSS JOIN LATERAL (SELECT s.id, s.version_time, s.version_id, s.body FROM claim_submissions s
+               WHERE s.claim_id = c.id ORDER BY s.version_time DESC, s.version_id DESC LIMIT 1) AS s
+           CROSS JOIN LATERAL (SELECT r.input_hash FROM risk_scores r WHERE r.claim_id = c.id ORDER BY r.id DESC LIMIT 1) AS r
+           WHERE c.id = ANY($1) ORDER BY c.id"#,
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
     Ok(rows
         .into_iter()
-        .map(|row| OpenClaim {
+        .map(|row| ScoredClaim {
             claim_id: row.claim_id,
             overall_tenths: u16::try_from(row.tenths).unwrap_or(0),
             risk_level: row.risk_level,
+            input_hash: row.input_hash,
             submitted: Submitted {
                 id: row.id,
                 body: row.body.0.get().as_bytes().to_vec(),
