@@ -4,6 +4,8 @@ DROP TABLE audit_log;
 DROP TABLE reference_tables;
 DROP TABLE ingest_events;
 DROP TABLE model_snapshots;
+DROP TABLE shadow_scores;
+DROP TABLE model_configurations;
 DROP TABLE denial_patterns;
 DROP TABLE label_scores;
 DROP TABLE risk_scores;

@@ -250,8 +250,27 @@ CREATE TABLE denial_patterns (
     CONSTRAINT denial_patterns_identity UNIQUE (payer_id, procedure_code, reason_code)
 );
 
+-- How models learn. One is in force; challengers score beside it, are stored, and never shown.
+CREATE TABLE model_configurations (
+    id        integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    settings  text NOT NULL UNIQUE,
+    role      text NOT NULL CHECK (role IN ('champion', 'challenger', 'retired')),
+    since     timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX model_configurations_champion ON model_configurations (role) WHERE role = 'champion';
+INSERT INTO model_configurations (settings, role) VALUES ('half-life=365 prior=100', 'champion');
+
+CREATE TABLE shadow_scores (
+    risk_score_id    bigint NOT NULL REFERENCES risk_scores (id),
+    configuration_id integer NOT NULL REFERENCES model_configurations (id),
+    model_version    text NOT NULL,
+    log_odds_micro   bigint NOT NULL,
+    PRIMARY KEY (risk_score_id, configuration_id)
+);
+
 CREATE TABLE model_snapshots (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    configuration text NOT NULL,
     model_version text NOT NULL UNIQUE,
     trained_on    bigint NOT NULL,
     content       jsonb NOT NULL,

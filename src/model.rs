@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use crate::domain::claim::Claim;
 use crate::domain::reference::ReferenceTables;
 use crate::domain::rules::{EarlierClaim, Facts};
-use crate::domain::score::{Levels, Score, Snapshot, score};
+use crate::domain::score::{Levels, Score, Shadow, Snapshot, factors, log_odds, score};
 use crate::domain::types::Date;
 use crate::error::CommandError;
 use crate::store::{self, reference, snapshots};
@@ -23,6 +23,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub struct InForce {
     /// The model.
     pub snapshot: Snapshot,
+    /// Models that score beside it, by the number of their configuration: stored, never shown.
+    challengers: Vec<(i32, Snapshot)>,
     /// The reference tables.
     pub tables: Arc<ReferenceTables>,
     /// Kinds and versions of the tables as they are stored.
@@ -33,7 +35,17 @@ impl InForce {
     /// Scores a claim; `day` counts where the claim does not say when it was sent.
     pub fn score(&self, claim: &Claim, day: Date, earlier: Option<Vec<EarlierClaim>>, levels: &Levels) -> Score {
         let facts = Facts::of(claim, day).with_tables(Arc::clone(&self.tables)).with_earlier(earlier);
-        score(claim, &facts, &self.snapshot, levels)
+        let mut scored = score(claim, &facts, &self.snapshot, levels);
+        if !self.challengers.is_empty() {
+            let features = factors(claim, &facts);
+            let shadow = |(configuration_id, snapshot): &(i32, Snapshot)| Shadow {
+                configuration_id: *configuration_id,
+                model_version: Arc::from(snapshot.version()),
+                logit_micro: log_odds(&features, snapshot),
+            };
+            scored.shadows = self.challengers.iter().map(shadow).collect();
+        }
+        scored
     }
 }
 
@@ -42,7 +54,7 @@ impl InForce {
 pub struct Model(RwLock<Arc<InForce>>);
 
 impl Model {
-    /// Reads the newest stored model and the tables; where there is no model that this release understands, the one
+    /// Reads the newest stored models and the tables; where there is no model that this release understands, the one
     /// of experts is stored and used.
     ///
     /// # Errors
@@ -50,18 +62,16 @@ impl Model {
     pub async fn load(pool: &PgPool) -> Result<Self, CommandError> {
         let stored = stored_tables(pool).await?;
         let tables = Arc::new(reference::load_all(pool).await?);
-        let snapshot = match snapshots::newest(pool).await?.map(|content| Snapshot::from_content(&content)) {
-            Some(Ok(snapshot)) => snapshot,
-            other => {
-                if let Some(Err(reason)) = other {
-                    tracing::warn!(reason, "the stored model is not of this release; scoring as before any learning");
-                }
-                let snapshot = Snapshot::expert();
-                snapshots::publish(pool, &snapshot).await?;
-                snapshot
+        let empty = InForce { snapshot: Snapshot::expert(), challengers: Vec::new(), tables, stored };
+        let (champion, challengers) = newest(pool, &empty).await?;
+        let snapshot = match champion {
+            Some(snapshot) => snapshot,
+            None => {
+                snapshots::publish(pool, &empty.snapshot).await?;
+                empty.snapshot
             }
         };
-        Ok(Self(RwLock::new(Arc::new(InForce { snapshot, tables, stored }))))
+        Ok(Self(RwLock::new(Arc::new(InForce { snapshot, challengers, tables: empty.tables, stored: empty.stored }))))
     }
 
     /// What is in force now.
@@ -83,35 +93,60 @@ impl Model {
     async fn renew(&self, pool: &PgPool) -> Result<(), CommandError> {
         let current = self.current();
         let stored = stored_tables(pool).await?;
-        let newest = snapshots::newest_version(pool).await?;
-        let same_model = newest.is_none_or(|version| version == current.snapshot.version());
-        if same_model && stored == current.stored {
+        let (champion, challengers) = newest(pool, &current).await?;
+        let snapshot = champion.unwrap_or_else(|| current.snapshot.clone());
+        let names =
+            |of: &[(i32, Snapshot)]| of.iter().map(|(id, one)| (*id, one.version().to_owned())).collect::<Vec<_>>();
+        let same_challengers = names(&challengers) == names(&current.challengers);
+        if snapshot.version() == current.snapshot.version() && same_challengers && stored == current.stored {
             return Ok(());
         }
         let tables = match stored == current.stored {
             true => Arc::clone(&current.tables),
             false => Arc::new(reference::load_all(pool).await?),
         };
-        let snapshot = match same_model {
-            true => current.snapshot.clone(),
-            false => read_newest(pool, &current.snapshot).await?,
-        };
-        tracing::info!(model = snapshot.version(), labels = snapshot.labels(), "scoring with another model or tables");
-        let next = Arc::new(InForce { snapshot, tables, stored });
+        tracing::info!(
+            model = snapshot.version(),
+            labels = snapshot.labels(),
+            challengers = challengers.len(),
+            "scoring with other models or tables"
+        );
+        let next = Arc::new(InForce { snapshot, challengers, tables, stored });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 }
 
-/// The newest stored model; the current one as long as the newest is of another release.
-async fn read_newest(pool: &PgPool, current: &Snapshot) -> Result<Snapshot, CommandError> {
-    let Some(content) = snapshots::newest(pool).await? else { return Ok(current.clone()) };
+/// The newest models: the one in force, where there is one that this release understands, and its challengers. Those that
+/// are known already are not read again.
+async fn newest(pool: &PgPool, known: &InForce) -> Result<(Option<Snapshot>, Vec<(i32, Snapshot)>), CommandError> {
+    let (mut champion, mut challengers) = (None, Vec::new());
+    for newest in snapshots::newest(pool).await? {
+        let mut all = known.challengers.iter().map(|(_, snapshot)| snapshot).chain([&known.snapshot]);
+        let snapshot = match all.find(|snapshot| snapshot.version() == newest.model_version) {
+            Some(snapshot) => Some(snapshot.clone()),
+            None => read(pool, &newest.model_version).await?,
+        };
+        match snapshot {
+            Some(snapshot) if newest.champion => champion = Some(snapshot),
+            Some(snapshot) => challengers.push((newest.configuration_id, snapshot)),
+            None => {}
+        }
+    }
+    Ok((champion, challengers))
+}
+
+/// Reads a stored model; none that was removed meanwhile or is not of this release.
+async fn read(pool: &PgPool, version: &str) -> Result<Option<Snapshot>, CommandError> {
+    let Some(content) = snapshots::content(pool, version).await? else { return Ok(None) };
     // Large models take a while to read: not on a thread that serves others.
-    let read = tokio::task::spawn_blocking(move || Snapshot::from_content(&content)).await;
-    match read {
-        Ok(Ok(snapshot)) => Ok(snapshot),
-        Ok(Err(reason)) => Err(CommandError::Failed(format!("the stored model is not of this release: {reason}"))),
-        Err(_) => Err(CommandError::Failed("the stored model could not be read".to_owned())),
+    match tokio::task::spawn_blocking(move || Snapshot::from_content(&content)).await {
+        Ok(Ok(snapshot)) => Ok(Some(snapshot)),
+        Ok(Err(reason)) => {
+            tracing::warn!(version, reason, "a stored model is not of this release, and not used");
+            Ok(None)
+        }
+        Err(_) => Err(CommandError::Failed("a stored model could not be read".to_owned())),
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::rules::Component;
-use crate::domain::score::{Contribution, Recommendation, Score};
+use crate::domain::score::{Contribution, Recommendation, Score, Shadow};
 
 /// The six components of a score, in odds points: 20 points double the odds of a denial, negative ones lower them.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -96,6 +96,10 @@ pub struct ScoreView {
     pub rule_set_version: String,
     /// Hash of all that was scored: same hash and same versions, same score.
     pub input_hash: String,
+    /// What challengers said, to be stored beside; never shown.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub shadows: Vec<Shadow>,
 }
 
 /// Tenths as a decimal number for people.
@@ -167,6 +171,7 @@ impl ScoreView {
             model_version: score.model_version.to_string(),
             rule_set_version: score.rule_set_version.to_string(),
             input_hash: score.input_hash.clone(),
+            shadows: score.shadows.clone(),
         }
     }
 

@@ -54,10 +54,11 @@ pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError
 /// Shows the newest model or how well it does, or learns it anew and publishes it.
 pub(super) async fn model(config: &Config, action: ModelAction) -> Result<(), CommandError> {
     let pool = store::pool(config)?;
-    let newest = snapshots::newest_version(&pool).await?;
+    let newest = snapshots::newest(&pool).await?.into_iter().find(|one| one.champion).map(|one| one.model_version);
     match (action, newest) {
         (ModelAction::Show, Some(version)) => print(&version),
         (ModelAction::Show, None) => Err(CommandError::Failed("no model is stored: start a worker first".to_owned())),
+        (ModelAction::Learning(action), _) => super::challengers::run(&pool, action).await,
         (ModelAction::Calibration(arguments), _) => super::calibration::run(&pool, arguments).await,
         (ModelAction::Rebuild, newest) => {
             let tables = std::sync::Arc::new(store::reference::load_all(&pool).await?);

@@ -6,6 +6,7 @@ mod admin;
 mod backtest;
 mod bench;
 mod calibration;
+mod challengers;
 mod dead_letters;
 mod demo;
 mod load;
@@ -126,7 +127,7 @@ enum Action {
     },
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum ModelAction {
     /// Print the version of the newest stored model.
     Show,
@@ -143,6 +144,8 @@ enum ModelAction {
         after_help = "Examples:\n  claimrisk model calibration\n  claimrisk model calibration --since 2026-01-01 --output json"
     )]
     Calibration(calibration::Arguments),
+    #[command(flatten)]
+    Learning(challengers::Action),
 }
 
 #[derive(Clone, Copy, Subcommand)]

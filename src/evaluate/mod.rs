@@ -6,11 +6,13 @@
 
 mod bootstrap;
 mod calibration;
+mod challenge;
 mod rank;
 mod report;
 
 pub use bootstrap::{Difference, Differences, Interval, Intervals, bootstrap, paired};
 pub use calibration::{Bin, PSI_EDGES, psi, reliability};
+pub use challenge::{Comparison, Lately, compare, lately};
 pub use rank::lift_curve;
 pub use report::{Model, report_html};
 

@@ -4,6 +4,7 @@
 //! Every model is folded from the whole ledger in the payer's order, so that it does not depend on who learned, when, or in
 //! which order labels came. Must never: publish while another process may hold the right to learn.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::domain::reference::ReferenceTables;
 use crate::domain::score::Snapshot;
 use crate::error::Failure;
 use crate::store::labels::{self, Changed, Cursor};
-use crate::store::snapshots;
+use crate::store::{configurations, snapshots};
 
 /// Labels read at a time.
 const PAGE: i64 = 1000;
@@ -32,7 +33,8 @@ const READ_ANEW: Duration = Duration::from_secs(24 * 3600);
 pub async fn rebuild(connection: &mut PgConnection, tables: Arc<ReferenceTables>) -> Result<Snapshot, Failure> {
     let mut labels = Labels { tables, ..Labels::new() };
     labels.read(connection).await?;
-    Ok(Snapshot::of(&labels.ledger.replay(Configuration::default())))
+    let configuration = configurations(&mut *connection).await?.into_iter().next().unwrap_or_default();
+    Ok(Snapshot::of(&labels.ledger.replay(configuration)))
 }
 
 /// The learner's memory.
@@ -44,7 +46,8 @@ pub(super) struct Labels {
     read_anew: Option<Instant>,
     /// When the last model was published, or learning began.
     published: Instant,
-    version: String,
+    /// The version published last of each configuration.
+    versions: BTreeMap<String, String>,
 }
 
 impl Labels {
@@ -56,7 +59,7 @@ impl Labels {
             tables: Arc::default(),
             read_anew: None,
             published: Instant::now(),
-            version: String::new(),
+            versions: BTreeMap::new(),
         }
     }
 
@@ -121,21 +124,40 @@ impl Labels {
     async fn publish(&mut self, means: &Means) -> Result<(), Failure> {
         let ledger = std::mem::take(&mut self.ledger);
         // Folding takes seconds when there are many labels: not on a thread that serves others.
+        let wanted = configurations(&means.pool).await?;
         let folded = tokio::task::spawn_blocking(move || {
-            let snapshot = Snapshot::of(&ledger.replay(Configuration::default()));
-            (ledger, snapshot)
+            let fold = |configuration: Configuration| Snapshot::of(&ledger.replay(configuration));
+            let snapshots: Vec<Snapshot> = wanted.into_iter().map(fold).collect();
+            (ledger, snapshots)
         });
-        let Ok((ledger, snapshot)) = folded.await else {
+        let Ok((ledger, snapshots)) = folded.await else {
             self.forget();
             return Ok(());
         };
         self.ledger = ledger;
         self.published = Instant::now();
-        if self.version != snapshot.version() {
+        for snapshot in snapshots {
+            let configuration = snapshot.configuration().to_string();
+            if self.versions.get(&configuration).is_some_and(|last| last == snapshot.version()) {
+                continue;
+            }
             snapshots::publish(&means.pool, &snapshot).await?;
-            snapshot.version().clone_into(&mut self.version);
-            tracing::info!(model = snapshot.version(), labels = snapshot.labels(), "a model was published");
+            tracing::info!(
+                model = snapshot.version(),
+                configuration,
+                labels = snapshot.labels(),
+                "a model was published"
+            );
+            self.versions.insert(configuration, snapshot.version().to_owned());
         }
         Ok(())
     }
+}
+
+/// How the models that score have to learn: the one in force and its challengers.
+async fn configurations(connection: impl sqlx::PgExecutor<'_>) -> Result<Vec<Configuration>, Failure> {
+    let all = configurations::all(connection).await?;
+    let scoring = all.iter().filter(|one| one.role != "retired");
+    // Written by this program; what it cannot read is another release's.
+    Ok(scoring.filter_map(|one| one.settings.parse().ok()).collect())
 }

@@ -12,7 +12,7 @@ use crate::domain::claim::Claim;
 use crate::domain::earlier::frequency;
 use crate::domain::link::normalise_control_number;
 use crate::domain::member::MemberKey;
-use crate::domain::score::{Score, expected_loss};
+use crate::domain::score::{Score, Shadow, expected_loss};
 use crate::domain::types::Instant;
 use crate::error::Failure;
 use crate::view::ScoreView;
@@ -384,7 +384,7 @@ pub(super) async fn append_scores(
     scores: &[(i64, ScoreView)],
 ) -> Result<Vec<i64>, Failure> {
     let json = |value: serde_json::Result<String>| value.unwrap_or_else(|_| "null".to_owned());
-    Ok(sqlx::query_scalar!(
+    let ids = sqlx::query_scalar!(
         "INSERT INTO risk_scores (claim_id, submission_id, overall_score, risk_level, log_odds_micro, component_scores,
              risk_factors, recommendations, blocking, model_version, rule_set_version, input_hash)
          SELECT s.claim_id, s.id, score::numeric / 10, level, log_odds, components::jsonb, factors::jsonb,
@@ -408,8 +408,35 @@ pub(super) async fn append_scores(
         &column!(scores, |(_, view)| view.rule_set_version.as_str()) as _,
         &column!(scores, |(_, view)| view.input_hash.as_str()) as _
     )
-    .fetch_all(connection)
-    .await?)
+    .fetch_all(&mut *connection)
+    .await?;
+    append_shadows(connection, &ids, scores).await?;
+    Ok(ids)
+}
+
+/// Stores what challengers said beside the scores, whose ids come in the same order.
+async fn append_shadows(
+    connection: &mut PgConnection,
+    ids: &[i64],
+    scores: &[(i64, ScoreView)],
+) -> Result<(), Failure> {
+    let shadows: Vec<(i64, &Shadow)> =
+        ids.iter().zip(scores).flat_map(|(id, (_, view))| view.shadows.iter().map(|shadow| (*id, shadow))).collect();
+    // A score without its submission would have shifted the order; and mostly nobody challenges.
+    if shadows.is_empty() || ids.len() != scores.len() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO shadow_scores (risk_score_id, configuration_id, model_version, log_odds_micro)
+         SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[])",
+        &column!(shadows, |(id, _)| *id),
+        &column!(shadows, |(_, shadow)| shadow.configuration_id),
+        &column!(shadows, |(_, shadow)| &*shadow.model_version) as _,
+        &column!(shadows, |(_, shadow)| shadow.logit_micro)
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn repeat_current_scores(connection: &mut PgConnection, claims: &[Identity<'_>]) -> Result<(), Failure> {

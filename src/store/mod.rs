@@ -4,6 +4,7 @@
 
 pub mod apply;
 mod claims;
+pub mod configurations;
 pub mod earlier;
 pub mod label_scores;
 pub mod labels;

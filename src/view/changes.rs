@@ -131,6 +131,7 @@ mod tests {
             model_version: versions[0].to_owned(),
             rule_set_version: versions[1].to_owned(),
             input_hash: versions[2].to_owned(),
+            shadows: Vec::new(),
         }
     }
 

@@ -155,6 +155,19 @@ pub struct Score {
     pub band: (u16, u16),
     /// BLAKE3 digest, in hexadecimal, of what the score was computed from.
     pub input_hash: String,
+    /// What challengers of the model said: for the record, never for people.
+    pub shadows: Vec<Shadow>,
+}
+
+/// The score of a challenger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// The number of the challenger's configuration.
+    pub configuration_id: i32,
+    /// The challenger's version.
+    pub model_version: Arc<str>,
+    /// Log-odds of its score, in millionths.
+    pub logit_micro: i64,
 }
 
 /// A contribution of less is not shown as a risk factor: a tenth of log-odds.
@@ -205,6 +218,7 @@ pub fn score(claim: &Claim, facts: &Facts, snapshot: &Snapshot, levels: &Levels)
         model_version: snapshot.shared_version(),
         rule_set_version: RULE_SET_VERSION,
         input_hash: input::digest(claim, facts),
+        shadows: Vec::new(),
     }
 }
 

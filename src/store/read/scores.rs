@@ -45,6 +45,7 @@ impl From<Row> for RiskScoreView {
                 model_version: row.model_version,
                 rule_set_version: row.rule_set_version,
                 input_hash: row.input_hash,
+                shadows: Vec::new(),
             },
         }
     }
