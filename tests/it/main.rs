@@ -2,6 +2,7 @@
 //! virtual host, a database and a Redis database of its own, and runs the real binary.
 
 mod calibration;
+mod challengers;
 mod earlier;
 mod failures;
 mod flow;
