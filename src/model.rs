@@ -13,6 +13,7 @@ use crate::domain::rules::Facts;
 use crate::domain::score::{Levels, Score, Snapshot, score};
 use crate::domain::types::Date;
 use crate::error::CommandError;
+use crate::metrics::now_seconds;
 use crate::store::{self, reference, snapshots};
 
 /// How often a newer model or table is looked for.
@@ -27,6 +28,8 @@ pub struct InForce {
     pub tables: Arc<ReferenceTables>,
     /// Kinds and versions of the tables as they are stored.
     stored: Vec<(String, String)>,
+    /// When this process took the model, in seconds since 1970.
+    pub since: f64,
 }
 
 impl InForce {
@@ -61,7 +64,7 @@ impl Model {
                 snapshot
             }
         };
-        Ok(Self(RwLock::new(Arc::new(InForce { snapshot, tables, stored }))))
+        Ok(Self(RwLock::new(Arc::new(InForce { snapshot, tables, stored, since: now_seconds() }))))
     }
 
     /// What is in force now.
@@ -97,7 +100,8 @@ impl Model {
             false => read_newest(pool, &current.snapshot).await?,
         };
         tracing::info!(model = snapshot.version(), labels = snapshot.labels(), "scoring with another model or tables");
-        let next = Arc::new(InForce { snapshot, tables, stored });
+        let since = if same_model { current.since } else { now_seconds() };
+        let next = Arc::new(InForce { snapshot, tables, stored, since });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }

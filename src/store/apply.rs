@@ -186,7 +186,7 @@ struct StoredBatch {
 
 /// The first transaction. `None` when another worker committed one of the events since the look at the ledger.
 async fn store(pool: &PgPool, refs: &Refs, batch: &[Work]) -> Result<Option<StoredBatch>, Failure> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = super::begin(pool).await?;
     let known = ledger::look_up(&mut transaction, batch).await?;
     let verdicts = sort_out(batch, &known);
     let mut items = Vec::new();
