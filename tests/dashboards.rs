@@ -5,7 +5,6 @@
 //! These tests must never need a server, a network or Grafana itself.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use claimrisk::metrics::{Kind, Metric};
 use serde_json::{Value, json};
