@@ -3,10 +3,13 @@
 
 mod calibration;
 mod failures;
+#[path = "../dashboards/files.rs"]
+mod files;
 mod flow;
 mod harness;
 mod history;
 mod learning;
 mod linking;
+mod observability;
 mod queries;
 mod simulated;
