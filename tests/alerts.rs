@@ -11,8 +11,10 @@ use std::process::Command;
 use promql::{read_query, selector_faults};
 use promtool::promtool;
 
+#[allow(dead_code, reason = "the dashboards use the rest of it")]
 #[path = "dashboards/promql.rs"]
 mod promql;
+#[allow(dead_code, reason = "the dashboards use the rest of it")]
 #[path = "dashboards/promtool.rs"]
 mod promtool;
 

@@ -3,6 +3,7 @@
 
 mod calibration;
 mod failures;
+#[allow(dead_code, reason = "the checks of the files use the rest of it")]
 #[path = "../dashboards/files.rs"]
 mod files;
 mod flow;

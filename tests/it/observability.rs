@@ -9,12 +9,13 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use claimrisk::broker::Outgoing;
+use claimrisk::broker::{Outgoing, Publisher};
+use claimrisk::config::SecretUrl;
 use claimrisk::flow::split::message_of;
 use claimrisk::metrics::{CATALOGUE, Kind};
 use claimrisk::servers::{Options as ServerOptions, Prometheus, Servers};
 use claimrisk::simulate::{Options, simulate};
-use claimrisk::wire::{Payload, x12_event};
+use claimrisk::wire::{Event, Payload, x12_event};
 use serde_json::Value;
 
 use crate::files::{Placed, all_queries, dashboards, list, substituted, text};
@@ -24,26 +25,26 @@ use crate::harness::{Place, Worker, eventually, try_get};
 const ZERO: [(&str, &str); 5] = [
     ("Messages unaccounted for", "must be zero"),
     ("Alarms of the broker", "would need a full disk"),
-    ("Open files", "rounds to zero"),
-    ("Drift of scores (PSI)", "may be zero when both windows are alike"),
+    ("Lowest hit rate", "totals of lists may never be found"),
+    ("Waiting in work queues", "the broker tells it every five seconds only, and workers take what is there"),
     ("Errors of PostgreSQL, B", "nobody waits for a connection that long here"),
 ];
 
 /// Claims with their remittances, each claim before what was paid for it.
-fn events() -> Vec<Outgoing> {
+fn events() -> Vec<Event> {
     let simulation = simulate(&Options { claims: 1500, seed: 11, ..Options::default() });
     let claims = simulation.claims.iter().map(|c| (c.submitted, Payload::Claim(Box::new(c.claim.clone()))));
     let remittances =
         simulation.remittances.iter().map(|r| (r.time, Payload::Remittance(Box::new(r.remittance.clone()))));
     let mut all: Vec<_> = claims.chain(remittances).collect();
     all.sort_by_key(|(time, _)| *time);
-    all.into_iter().map(|(time, payload)| message_of(&x12_event(payload, Some(time)))).collect()
+    all.into_iter().map(|(time, payload)| x12_event(payload, Some(time))).collect()
 }
 
 /// Publishes a part of the events every fifth of a second, and reads through the API, for so many rounds.
-async fn load(place: &Place, worker: &Worker, events: &mut std::vec::IntoIter<Outgoing>, rounds: u32) {
+async fn load(place: &Place, worker: &Worker, events: &mut std::vec::IntoIter<Event>, rounds: u32) {
     for round in 0..rounds {
-        let part: Vec<Outgoing> = events.by_ref().take(12).collect();
+        let part: Vec<Outgoing> = events.by_ref().take(12).map(|event| message_of(&event)).collect();
         place.publish(&part).await;
         for path in [
             format!("/api/v1/risk/{}", round % 40 + 1),
@@ -178,7 +179,7 @@ async fn every_query_of_every_dashboard_is_answered_and_moves() {
     let amqp = servers.rabbitmq.add_vhost("own").await.expect("vhost");
     let database = servers.postgres.create_database("own").await.expect("database");
     let place = Place::prepare(amqp, database, servers.redis.url(0), "own".to_owned()).await;
-    let worker = place.worker(&[]).await;
+    let worker = place.worker(&[("CLAIMRISK_MODEL_PUBLISH_LABELS", "1")]).await;
     let prometheus = prometheus(&servers, &worker).await;
     let mut events = events().into_iter();
 
@@ -190,18 +191,16 @@ async fn every_query_of_every_dashboard_is_answered_and_moves() {
     let empty: Vec<&String> = healthy.iter().filter(|(_, value)| value.is_none()).map(|(place, _)| place).collect();
     assert!(empty.is_empty(), "no answer under load: {empty:#?}");
 
-    // A bad event; a database and a broker that drop their connections; a Redis that does not answer.
-    let bad = Outgoing { body: b"{".to_vec(), ..events.next().expect("one more") };
-    place.publish(&[bad]).await;
-    sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'claimrisk'")
-        .execute(&place.pool)
-        .await
-        .expect("terminated");
-    servers.rabbitmq.ctl(&["close_all_connections", "test"]).await.expect("closed");
+    let place =
+        break_servers(&servers, place, events.by_ref().take(60).map(|event| message_of(&event)).collect()).await;
+    load(&place, &worker, &mut events, 10).await;
+    let mut faulty = ask_all(&prometheus).await;
     servers.redis.pause();
-    let place = Place { publisher: claimrisk::broker::Publisher::new(url(&place), "tests"), ..place };
     load(&place, &worker, &mut events, 20).await;
-    let faulty = ask_all(&prometheus).await;
+    for (place, value) in ask_all(&prometheus).await {
+        let known = faulty.entry(place).or_default();
+        *known = Some(known.unwrap_or(0.0).max(value.unwrap_or(0.0)));
+    }
     servers.redis.resume();
     let settled = async || worker.sum("claimrisk_cache_doubtful_entries").await == 0;
     eventually("no entry is in doubt", settled, || worker.log()).await;
@@ -218,6 +217,29 @@ async fn every_query_of_every_dashboard_is_answered_and_moves() {
     servers.stop().await;
 }
 
-fn url(place: &Place) -> claimrisk::config::SecretUrl {
-    claimrisk::config::SecretUrl::new(place.amqp_url.clone())
+/// An empty cache, a bad event, sessions that PostgreSQL ends, and events whose connection is cut while they are worked on.
+async fn break_servers(servers: &Servers, place: Place, messages: Vec<Outgoing>) -> Place {
+    let redis = redis::Client::open(place.redis_url.clone()).expect("URL");
+    let mut redis = redis.get_multiplexed_async_connection().await.expect("Redis");
+    redis::cmd("FLUSHDB").exec_async(&mut redis).await.expect("flushed");
+    let bad = Outgoing { body: b"{".to_vec(), ..messages[0].clone() };
+    place.publish(&[bad]).await;
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'claimrisk' AND datname = current_database()",
+    )
+    .execute(&place.pool)
+    .await
+    .expect("terminated");
+    let mut blocker = place.pool.begin().await.expect("transaction");
+    sqlx::query("LOCK TABLE claim_submissions, remittances IN EXCLUSIVE MODE")
+        .execute(&mut *blocker)
+        .await
+        .expect("locked");
+    place.publish(&messages).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    servers.rabbitmq.ctl(&["close_all_connections", "--vhost", &place.vhost, "test"]).await.expect("closed");
+    blocker.rollback().await.expect("released");
+    let publisher = Publisher::new(SecretUrl::new(place.amqp_url.clone()), "tests");
+    Place { publisher, ..place }
 }
