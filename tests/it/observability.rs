@@ -38,6 +38,8 @@ fn events() -> Vec<Event> {
         simulation.remittances.iter().map(|r| (r.time, Payload::Remittance(Box::new(r.remittance.clone()))));
     let mut all: Vec<_> = claims.chain(remittances).collect();
     all.sort_by_key(|(time, _)| *time);
+    // The last payments come first, and wait for claims that are not sent here.
+    all.rotate_right(5);
     all.into_iter().map(|(time, payload)| x12_event(payload, Some(time))).collect()
 }
 
