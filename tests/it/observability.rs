@@ -133,6 +133,7 @@ async fn ask_variables(prometheus: &Prometheus) -> usize {
 }
 
 /// The scrape itself: everything that is in the catalogue, nothing that is not, in good form, and not too much.
+#[expect(clippy::print_stderr, reason = "the number is what people ask for")]
 async fn check_scrape(worker: &Worker) {
     let (_, body) = try_get(&format!("http://127.0.0.1:{}/metrics", worker.metrics)).await.expect("metrics");
     let body = String::from_utf8(body).expect("text");
@@ -175,6 +176,7 @@ async fn check_rules(prometheus: &Prometheus) {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "the numbers are what people ask for")]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_every_dashboard_is_answered_and_moves() {
     let servers = Servers::start(ServerOptions::default()).await.expect("servers start");
