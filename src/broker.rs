@@ -13,6 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use tokio::sync::Mutex;
 
 use crate::config::SecretUrl;
+use crate::metrics::{self, Confirm, Publishing};
 
 /// How long one publish, with its confirm, may take.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
@@ -182,6 +183,7 @@ impl Publisher {
         if messages.is_empty() {
             return Vec::new();
         }
+        let publishing = Publishing::begin(&self.name, messages.len());
         let _turn = self.turn.lock().await;
         let answers = match tokio::time::timeout(limit, self.publish_all(messages)).await {
             Ok(answers) => answers,
@@ -190,8 +192,14 @@ impl Publisher {
         if answers.is_err() {
             // Confirms and returns still under way belong to this call: the next one gets a channel of its own.
             *self.link.lock().await = None;
+            publishing.as_ref().inspect(|_| metrics::broker_connection_lost(false));
         }
-        answers.unwrap_or_else(|why| messages.iter().map(|_| Err(PublishError::Unknown(why.clone()))).collect())
+        let answers =
+            answers.unwrap_or_else(|why| messages.iter().map(|_| Err(PublishError::Unknown(why.clone()))).collect());
+        if let Some(publishing) = publishing {
+            answers.iter().for_each(|answer| publishing.answered(counted(answer)));
+        }
+        answers
     }
 
     async fn publish_all(&self, messages: &[Outgoing]) -> Result<Vec<Result<(), PublishError>>, String> {
@@ -235,6 +243,16 @@ impl Publisher {
         {
             tracing::debug!(error = describe(&error), "publishing connection was gone already");
         }
+    }
+}
+
+/// The label of an answer.
+const fn counted(answer: &Result<(), PublishError>) -> Confirm {
+    match answer {
+        Ok(()) => Confirm::Confirmed,
+        Err(PublishError::Unroutable) => Confirm::Unroutable,
+        Err(PublishError::Refused) => Confirm::Refused,
+        Err(PublishError::Unknown(_)) => Confirm::Unknown,
     }
 }
 

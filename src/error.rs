@@ -2,6 +2,7 @@
 //!
 //! Must never: decide by the text of a message, or carry patient data.
 
+use crate::metrics;
 use crate::wire::Reason;
 
 /// Why an event could not be applied.
@@ -34,10 +35,14 @@ impl std::fmt::Display for Failure {
 }
 
 impl From<sqlx::Error> for Failure {
-    /// Sorts a database error by its type and SQLSTATE class; the row values that a server error may quote are dropped.
+    /// Counts a database error and sorts it by its type and SQLSTATE class; the row values that a server error may quote are dropped.
     fn from(error: sqlx::Error) -> Self {
         let code =
             error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
+        metrics::db_error(code.as_deref());
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            metrics::pool_timeout();
+        }
         match (&error, code.as_deref()) {
             (_, Some(code)) => by_sqlstate(code),
             (

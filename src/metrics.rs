@@ -1,9 +1,12 @@
-//! Every metric: its name, help, labels and buckets, and the one function that records it.
+//! Every metric has one function that records it, here or below; [`CATALOGUE`] says what there is.
 //!
-//! Labels are closed sets, written down in [`CATALOGUE`]; must never carry a claim, a patient, a member or free text.
-//! No other file names a metric.
+//! Must never: take a label from outside of its closed set, or a claim, a patient, a member or free text as one.
 
+mod catalogue;
 mod drift;
+mod learning;
+mod process;
+mod servers;
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -12,167 +15,10 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::domain::drift::{BIN_NAMES, Labelled, bin};
 use crate::wire::{EventType, Reason};
-
-/// What a metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts in buckets.
-    Histogram,
-}
-
-/// One metric of the catalogue.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Name as scraped (histograms add `_bucket`, `_sum`, `_count`).
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// Help text as scraped.
-    pub help: &'static str,
-    /// Label names, each with its closed set of values; an empty set is free (a version).
-    pub labels: &'static [(&'static str, &'static [&'static str])],
-    /// Upper bounds of the buckets, for histograms.
-    pub buckets: &'static [f64],
-}
-
-/// Event types as labels; the last one is for messages whose type could not be told.
-pub const EVENT_TYPES: &[&str] =
-    &["claim.submitted", "claim.acknowledged", "remittance.received", "x12.received", "unknown"];
-/// Cached entities.
-pub const ENTITIES: &[&str] =
-    &["claim", "risk_score", "remittance", "episode", "payer", "provider", "practice", "pattern", "count"];
-/// What a cache look-up came to; each look-up is exactly one of these.
-pub const GET_RESULTS: &[&str] = &["hit", "miss", "stale", "error", "bypass"];
-const WRITE_OUTCOMES: &[&str] = &["both", "db_only_invalidated", "db_only_not_invalidated", "skipped_older"];
-const SETTLED: &[&str] =
-    &["scored", "recorded", "duplicate", "superseded", "parked", "retried", "requeued", "dead_lettered"];
-const REASONS: &[&str] = &[
-    "malformed",
-    "schema_invalid",
-    "unsupported_version",
-    "unknown_type",
-    "missing_identifier",
-    "too_large",
-    "id_conflict",
-    "delivery_limit",
-    "internal",
-];
-const STAGES: &[&str] = &["decode", "read", "link", "score", "persist", "cache", "settle"];
-const LEVELS: &[&str] = &["low", "medium", "high", "critical"];
-const OUTCOMES: &[&str] = &["paid", "partial", "denied", "recouped"];
-/// What a label says in the calibration: a partial denial is one.
-const LABELS: &[&str] = &["denied", "paid"];
-const DEPENDENCIES: &[&str] = &["rabbitmq", "postgres", "redis"];
-
-const FAST: &[f64] = &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
-const STAGE_SECONDS: &[f64] =
-    &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-const READABLE_SECONDS: &[f64] =
-    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
-const BATCH: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
-
-const fn counter(
-    name: &'static str,
-    help: &'static str,
-    labels: &'static [(&'static str, &'static [&'static str])],
-) -> Metric {
-    Metric { name, kind: Kind::Counter, help, labels, buckets: &[] }
-}
-
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    labels: &'static [(&'static str, &'static [&'static str])],
-) -> Metric {
-    Metric { name, kind: Kind::Gauge, help, labels, buckets: &[] }
-}
-
-const fn histogram(
-    name: &'static str,
-    help: &'static str,
-    labels: &'static [(&'static str, &'static [&'static str])],
-    buckets: &'static [f64],
-) -> Metric {
-    Metric { name, kind: Kind::Histogram, help, labels, buckets }
-}
-
-const CACHE_GETS: &str = "claimrisk_cache_gets_total";
-const CACHE_GET_SECONDS: &str = "claimrisk_cache_get_duration_seconds";
-const CACHE_WRITES: &str = "claimrisk_cache_write_throughs_total";
-/// Messages taken from a work queue, by event type.
-pub const RECEIVED: &str = "claimrisk_messages_received_total";
-/// Messages settled, by event type and outcome.
-pub const SETTLED_TOTAL: &str = "claimrisk_messages_settled_total";
-const IN_FLIGHT: &str = "claimrisk_messages_in_flight";
-const DEAD_LETTERS: &str = "claimrisk_dead_letters_total";
-const STAGE: &str = "claimrisk_stage_duration_seconds";
-const READABLE: &str = "claimrisk_publish_to_readable_seconds";
-const BATCH_MESSAGES: &str = "claimrisk_batch_messages";
-const SCORES: &str = "claimrisk_scores_total";
-const SCORE_BINS: &str = "claimrisk_score_bins_total";
-const PREDICTED: &str = "claimrisk_calibration_predicted_total";
-const CALIBRATION_OUTCOMES: &str = "claimrisk_calibration_outcomes_total";
-const BRIER: &str = "claimrisk_brier_loss_total";
-const OUTCOMES_TOTAL: &str = "claimrisk_outcomes_total";
-const DEPENDENCY_UP: &str = "claimrisk_dependency_up";
-const BUILD_INFO: &str = "claimrisk_build_info";
-const MODEL_INFO: &str = "claimrisk_model_info";
-
-/// All metrics there are.
-pub const CATALOGUE: &[Metric] = &[
-    counter(
-        CACHE_GETS,
-        "Cache look-ups by entity and result; hit rate = hit / (hit + miss + stale)",
-        &[("entity", ENTITIES), ("result", GET_RESULTS)],
-    ),
-    histogram(CACHE_GET_SECONDS, "Time of a cache look-up", &[("entity", ENTITIES)], FAST),
-    counter(
-        CACHE_WRITES,
-        "Writes to the cache after a commit, by what became of them",
-        &[("entity", ENTITIES), ("outcome", WRITE_OUTCOMES)],
-    ),
-    counter(RECEIVED, "Messages taken from a work queue", &[("event_type", EVENT_TYPES)]),
-    counter(
-        SETTLED_TOTAL,
-        "Messages settled, by what became of them; received = settled + in flight",
-        &[("event_type", EVENT_TYPES), ("outcome", SETTLED)],
-    ),
-    gauge(IN_FLIGHT, "Messages taken from a work queue and not yet settled", &[]),
-    counter(DEAD_LETTERS, "Messages put into the dead-letter queue, by reason", &[("reason", REASONS)]),
-    histogram(STAGE, "Time a batch spends in a stage of the flow", &[("stage", STAGES)], STAGE_SECONDS),
-    histogram(
-        READABLE,
-        "From publishing to the effect being readable",
-        &[("event_type", EVENT_TYPES)],
-        READABLE_SECONDS,
-    ),
-    histogram(BATCH_MESSAGES, "Messages in a batch", &[], BATCH),
-    counter(SCORES, "Scores computed for events, by level", &[("level", LEVELS)]),
-    counter(
-        SCORE_BINS,
-        "Scores computed for events, by the lower end of their tenth of the probability",
-        &[("bin", &BIN_NAMES)],
-    ),
-    counter(
-        PREDICTED,
-        "Sum of the probabilities of denial that stood when first labels came, by bin",
-        &[("bin", &BIN_NAMES)],
-    ),
-    counter(
-        CALIBRATION_OUTCOMES,
-        "First labels by the bin of the probability that stood when they came; a partial denial is denied",
-        &[("bin", &BIN_NAMES), ("outcome", LABELS)],
-    ),
-    counter(BRIER, "Sum of the squared distances of the probability that stood and the first label", &[]),
-    counter(OUTCOMES_TOTAL, "Submissions that got their first label, or a new final one", &[("outcome", OUTCOMES)]),
-    gauge(DEPENDENCY_UP, "Whether a server answered when last used", &[("dependency", DEPENDENCIES)]),
-    gauge(BUILD_INFO, "Always 1; tells the version", &[("version", &[])]),
-    gauge(MODEL_INFO, "Always 1; tells the model that scores", &[("model_version", &[])]),
-];
+use catalogue::*;
+pub use catalogue::{CATALOGUE, ENTITIES, EVENT_TYPES, GET_RESULTS, Kind, Metric, RECEIVED, SETTLED_TOTAL};
+pub use learning::{Learning, linked};
+pub use servers::*;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,17 +67,6 @@ pub enum Stage {
     Settle,
 }
 
-/// A server the worker needs.
-#[derive(Clone, Copy, Debug)]
-pub enum Dependency {
-    /// The broker.
-    RabbitMq,
-    /// The database.
-    Postgres,
-    /// The cache.
-    Redis,
-}
-
 #[expect(clippy::disallowed_macros, reason = "the one place where metrics are registered")]
 mod registered {
     use super::{Counter, Gauge, Histogram};
@@ -266,6 +101,9 @@ struct Handles {
     scores: Vec<Counter>,
     score_bins: Vec<Counter>,
     labels: Vec<Vec<Counter>>,
+    last_success: Vec<Gauge>,
+    clocks: Vec<Counter>,
+    batches: Vec<Counter>,
 }
 
 static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
@@ -280,6 +118,9 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     scores: each_counter(SCORES, "level", LEVELS),
     score_bins: each_counter(SCORE_BINS, "bin", &BIN_NAMES),
     labels: drift::outcomes(),
+    last_success: EVENT_TYPES.iter().map(|name| registered::gauge(LAST_SUCCESS, &[("event_type", name)])).collect(),
+    clocks: each_counter(CLOCK, "source", CLOCKS),
+    batches: each_counter(BATCHES, "reason", CLOSED),
 });
 
 fn each_counter(name: &'static str, label: &'static str, values: &[&'static str]) -> Vec<Counter> {
@@ -310,21 +151,27 @@ pub fn initialise() {
         });
     }
     LazyLock::force(&HANDLES);
-    pairs(CACHE_WRITES, ("entity", ENTITIES), ("outcome", WRITE_OUTCOMES))
-        .iter()
-        .flatten()
-        .for_each(|c| c.increment(0));
-    for (name, label, values) in [(DEAD_LETTERS, "reason", REASONS), (OUTCOMES_TOTAL, "outcome", OUTCOMES)] {
-        each_counter(name, label, values).iter().for_each(|counter| counter.increment(0));
-    }
-    let pairs = HANDLES.gets.iter().chain(&HANDLES.settled).chain(&HANDLES.labels).flatten();
-    let single = HANDLES.received.iter().chain(&HANDLES.scores).chain(&HANDLES.score_bins);
-    pairs.chain(single).for_each(|counter| counter.increment(0));
-    HANDLES.in_flight.set(0.0);
-    for dependency in DEPENDENCIES {
-        registered::gauge(DEPENDENCY_UP, &[("dependency", dependency)]).set(0.0);
-    }
+    CATALOGUE.iter().filter(|metric| !WRITTEN.contains(&metric.name)).for_each(start_at_zero);
+    breaker(BreakerState::Closed);
     registered::info(BUILD_INFO, "version", env!("CARGO_PKG_VERSION").to_owned());
+}
+
+/// Registers every combination of a metric's labels; a free label has none.
+fn start_at_zero(metric: &Metric) {
+    let mut combinations: Vec<Vec<(&'static str, &'static str)>> = vec![Vec::new()];
+    for (label, values) in metric.labels {
+        let with = |known: &Vec<_>| -> Vec<_> {
+            values.iter().map(|value| known.iter().copied().chain([(*label, *value)]).collect()).collect()
+        };
+        combinations = combinations.iter().flat_map(with).collect();
+    }
+    for labels in &combinations {
+        match metric.kind {
+            Kind::Counter => registered::counter(metric.name, labels).increment(0),
+            Kind::Gauge => registered::gauge(metric.name, labels).set(0.0),
+            Kind::Histogram => drop(registered::histogram(metric.name, labels)),
+        }
+    }
 }
 
 fn event_index(event_type: Option<EventType>) -> usize {
@@ -342,6 +189,58 @@ pub fn received(event_type: Option<EventType>) {
 pub fn settled(event_type: Option<EventType>, outcome: Settled) {
     HANDLES.settled[event_index(event_type)][outcome as usize].increment(1);
     HANDLES.in_flight.decrement(1.0);
+    if !matches!(outcome, Settled::Retried | Settled::Requeued | Settled::DeadLettered) {
+        HANDLES.last_success[event_index(event_type)].set(now_seconds());
+    }
+}
+
+/// A message that was taken had been delivered before.
+pub fn redelivered() {
+    registered::counter(REDELIVERED, &[]).increment(1);
+}
+
+/// Where the time of publishing of an event was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The header with milliseconds.
+    HeaderMillis,
+    /// The property with seconds.
+    AmqpSeconds,
+    /// The event's own time.
+    EventTime,
+    /// Nowhere.
+    None,
+    /// Somewhere, but it lies ahead.
+    Future,
+}
+
+/// An event was read whose time of publishing was found there.
+pub fn clock(source: Clock) {
+    HANDLES.clocks[source as usize].increment(1);
+}
+
+/// Why a batch was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It reached its count or its bytes.
+    Full,
+    /// Its first message was old enough.
+    Age,
+    /// Its message is worked on alone.
+    Alone,
+    /// The deliveries ended.
+    Ended,
+}
+
+/// A batch was closed.
+pub fn batch_closed(why: Closed) {
+    HANDLES.batches[why as usize].increment(1);
+}
+
+/// Seconds since 1970, as Prometheus counts them.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit for a hundred thousand years")]
+pub fn now_seconds() -> f64 {
+    chrono::Utc::now().timestamp_millis() as f64 / 1000.0
 }
 
 /// A message is in the dead-letter queue, confirmed.
@@ -414,21 +313,34 @@ pub fn cache_writes(entity: usize, outcome: CacheWrite, count: u64) {
         .increment(count);
 }
 
-/// Whether a server answered.
-pub fn dependency_up(dependency: Dependency, up: bool) {
-    registered::gauge(DEPENDENCY_UP, &[("dependency", DEPENDENCIES[dependency as usize])]).set(if up {
-        1.0
-    } else {
-        0.0
-    });
+/// What is written at each scrape, in the text format: sums of fractions, the process, and the model that scores. That
+/// one is not kept: a gauge per model would leave a series behind with every model that is learned.
+pub fn written(model: &ModelInForce<'_>) -> String {
+    let info = format!("{MODEL_INFO}{{model_version=\"{}\"}}", model.version);
+    let labels = u32::try_from(model.labels).unwrap_or(u32::MAX);
+    [
+        drift::text(),
+        gauge_text(MODEL_INFO, &info, 1.0),
+        gauge_text(MODEL_LABELS, MODEL_LABELS, f64::from(labels)),
+        gauge_text(MODEL_SINCE, MODEL_SINCE, model.since),
+        process::text(),
+    ]
+    .concat()
 }
 
-/// What is written at each scrape, in the text format: sums of fractions, and the model that scores. That one is not kept:
-/// a gauge per model would leave a series behind with every model that is learned.
-pub fn written(model_version: &str) -> String {
-    let help = help(MODEL_INFO);
-    let model = format!("{MODEL_INFO}{{model_version=\"{model_version}\"}} 1");
-    format!("{}# HELP {MODEL_INFO} {help}\n# TYPE {MODEL_INFO} gauge\n{model}\n", drift::text())
+/// The model that scores, as it is told at each scrape.
+#[derive(Debug)]
+pub struct ModelInForce<'a> {
+    /// Its version.
+    pub version: &'a str,
+    /// Labels that taught it.
+    pub labels: u64,
+    /// Since when it scores here, in seconds since 1970.
+    pub since: f64,
+}
+
+fn gauge_text(name: &str, series: &str, value: f64) -> String {
+    format!("# HELP {name} {}\n# TYPE {name} gauge\n{series} {value}\n", help(name))
 }
 
 fn help(name: &str) -> &'static str {
@@ -438,6 +350,37 @@ fn help(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+    #[test]
+    fn memory_stays_bounded_when_nobody_scrapes() {
+        // Kept, five million samples would be 40 MB; between two rounds of upkeep there are 5 000 of them.
+        let matcher = Matcher::Full(STAGE.to_owned());
+        let recorder =
+            PrometheusBuilder::new().set_buckets_for_metric(matcher, STAGE_SECONDS).expect("buckets").build_recorder();
+        let handle = recorder.handle();
+        let histogram = metrics::with_local_recorder(&recorder, || registered::histogram(STAGE, &[("stage", "link")]));
+        let record = |rounds: u32| {
+            for _ in 0..rounds {
+                (0..5_000).for_each(|_| histogram.record(0.003));
+                handle.run_upkeep();
+            }
+        };
+        record(10);
+        let before = process::resident_kilobytes().expect("Linux");
+        record(1_000);
+        let grown = process::resident_kilobytes().expect("Linux").saturating_sub(before);
+        assert!(grown < 20_000, "{grown} kB more");
+        assert!(handle.render().contains(&format!("{STAGE}_count{{stage=\"link\"}} 5050000")));
+    }
+
+    #[test]
+    fn every_enum_of_the_flow_has_a_label_for_each_of_its_values() {
+        assert_eq!(CLOCKS[Clock::Future as usize], "future");
+        assert_eq!(CLOCKS[Clock::AmqpSeconds as usize], "amqp_seconds");
+        assert_eq!(CLOSED[Closed::Ended as usize], "ended");
+        assert_eq!(CLOSED[Closed::Age as usize], "age");
+    }
 
     #[test]
     fn labels_of_the_enums_are_those_of_the_catalogue() {

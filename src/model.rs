@@ -13,6 +13,7 @@ use crate::domain::rules::{EarlierClaim, Facts};
 use crate::domain::score::{Levels, Score, Shadow, Snapshot, factors, log_odds, score};
 use crate::domain::types::Date;
 use crate::error::CommandError;
+use crate::metrics::now_seconds;
 use crate::store::{self, reference, snapshots};
 
 /// How often a newer model or table is looked for.
@@ -29,6 +30,8 @@ pub struct InForce {
     pub tables: Arc<ReferenceTables>,
     /// Kinds and versions of the tables as they are stored.
     stored: Vec<(String, String)>,
+    /// When this process took the model, in seconds since 1970.
+    pub since: f64,
 }
 
 impl InForce {
@@ -62,7 +65,8 @@ impl Model {
     pub async fn load(pool: &PgPool) -> Result<Self, CommandError> {
         let stored = stored_tables(pool).await?;
         let tables = Arc::new(reference::load_all(pool).await?);
-        let empty = InForce { snapshot: Snapshot::expert(), challengers: Vec::new(), tables, stored };
+        let empty =
+            InForce { snapshot: Snapshot::expert(), challengers: Vec::new(), tables, stored, since: now_seconds() };
         let (champion, challengers) = newest(pool, &empty).await?;
         let snapshot = match champion {
             Some(snapshot) => snapshot,
@@ -71,7 +75,9 @@ impl Model {
                 empty.snapshot
             }
         };
-        Ok(Self(RwLock::new(Arc::new(InForce { snapshot, challengers, tables: empty.tables, stored: empty.stored }))))
+        let since = now_seconds();
+        let (tables, stored) = (empty.tables, empty.stored);
+        Ok(Self(RwLock::new(Arc::new(InForce { snapshot, challengers, tables, stored, since }))))
     }
 
     /// What is in force now.
@@ -111,7 +117,8 @@ impl Model {
             challengers = challengers.len(),
             "scoring with other models or tables"
         );
-        let next = Arc::new(InForce { snapshot, challengers, tables, stored });
+        let since = if snapshot.version() == current.snapshot.version() { current.since } else { now_seconds() };
+        let next = Arc::new(InForce { snapshot, challengers, tables, stored, since });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }

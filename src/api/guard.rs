@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::BODY_LIMIT;
 use super::error::ApiError;
+use crate::metrics;
 
 /// Requests worked on at once; more of them wait.
 const AT_ONCE: usize = 256;
@@ -36,6 +37,7 @@ async fn guard(State(places): State<Arc<Semaphore>>, request: Request, next: Nex
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    metrics::http_answer(response.status().as_u16(), started);
     let (status, ms) = (response.status(), u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     if status.is_server_error() {
         tracing::warn!(%method, route, status = status.as_u16(), ms, "request");

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::ApiState;
 use super::error;
-use crate::metrics;
+use crate::metrics::{self, ModelInForce, Pool, PoolState};
 use crate::store;
 
 /// How long the checks of readiness may take.
@@ -34,7 +34,14 @@ pub fn metrics_router(handle: PrometheusHandle, state: Arc<ApiState>) -> Router 
 
 /// The text format 0.0.4.
 fn rendered(handle: &PrometheusHandle, state: &ApiState) -> Response {
-    let text = handle.render() + &metrics::written(state.model.current().snapshot.version());
+    let pool = &state.pool;
+    let (open, max) = (pool.size() as usize, pool.options().get_max_connections() as usize);
+    metrics::pool(Pool::Postgres, PoolState { open, idle: pool.num_idle(), max });
+    metrics::pool(Pool::Redis, state.cache.pool_state());
+    metrics::cache_doubtful(state.cache.doubtful_entries());
+    let model = state.model.current();
+    let told = ModelInForce { version: model.snapshot.version(), labels: model.snapshot.labels(), since: model.since };
+    let text = handle.render() + &metrics::written(&told);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{Pool, PoolConfig, Runtime, Timeouts};
+use deadpool_redis::{PoolConfig, Runtime, Timeouts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Config;
 use crate::error::CommandError;
-use crate::metrics::{self, CacheWrite, Dependency};
+use crate::metrics::{self, BreakerState, CacheWrite, Dependency, Pool, PoolState};
 use script::StoredAs;
 use stats::Stats;
 
@@ -92,7 +92,7 @@ impl Entry {
 
 /// The cache of one process.
 pub struct Cache {
-    pool: Pool,
+    pool: deadpool_redis::Pool,
     timeout: Duration,
     ttls: [Duration; 9],
     /// Tells values of this database and this format from any others.
@@ -192,7 +192,10 @@ impl Cache {
         exchange: impl AsyncFnOnce(&mut deadpool_redis::Connection) -> redis::RedisResult<T>,
     ) -> Option<T> {
         let attempt = async {
-            let mut connection = self.pool.get().await.ok()?;
+            let started = Instant::now();
+            let connection = self.pool.get().await;
+            metrics::pool_wait(Pool::Redis, started);
+            let mut connection = connection.ok()?;
             let answer = exchange(&mut connection).await;
             if answer.is_err() {
                 // A connection that failed may still get late answers: it must not be used again.
@@ -214,7 +217,9 @@ impl Cache {
         } else if took * 2 >= self.timeout {
             breaker.open_until = Some(Instant::now() + self.timeout * 4);
         }
+        let open = breaker.open_until.is_some();
         drop(breaker);
+        metrics::breaker(if open { BreakerState::Open } else { BreakerState::Closed });
         metrics::dependency_up(Dependency::Redis, success);
     }
 
@@ -253,7 +258,9 @@ impl Cache {
     }
 
     async fn put_chunk(&self, entries: &[Entry]) {
+        let started = Instant::now();
         let written = if self.is_resting() { None } else { self.store(entries).await };
+        metrics::cache_put_seconds(started);
         match written {
             Some(kept) => {
                 for (entry, newer_kept) in entries.iter().zip(kept) {
@@ -321,8 +328,8 @@ impl Cache {
 
     fn settle_doubt(&self, entity: Entity, id: &str) {
         let mut doubtful = self.doubtful.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !doubtful.is_empty() {
-            doubtful.remove(&(entity, id.to_owned()));
+        if !doubtful.is_empty() && doubtful.remove(&(entity, id.to_owned())).is_some() {
+            metrics::cache_removed_later(entity as usize);
         }
     }
 
@@ -337,6 +344,17 @@ impl Cache {
             };
             self.remove_many(&keys).await;
         }
+    }
+
+    /// How full the pool is.
+    pub fn pool_state(&self) -> PoolState {
+        let status = self.pool.status();
+        PoolState { open: status.size, idle: status.available, max: status.max_size }
+    }
+
+    /// Entries that wait for their removal.
+    pub fn doubtful_entries(&self) -> usize {
+        self.doubtful.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
     }
 
     /// Whether Redis answers.

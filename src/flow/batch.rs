@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::BatchLimits;
+use crate::metrics::{self, Closed};
 
 /// Why no more came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub async fn next<T: Weighed, E>(
         },
     };
     if first.alone() {
+        metrics::batch_closed(Closed::Alone);
         return (vec![first], Ended::No);
     }
     let mut bytes = first.bytes();
@@ -57,16 +59,24 @@ pub async fn next<T: Weighed, E>(
         match wait(stream, Some(deadline), stop).await {
             Ok(Some(item)) if item.alone() => {
                 *held = Some(item);
+                metrics::batch_closed(Closed::Alone);
                 return (batch, Ended::No);
             }
             Ok(Some(item)) => {
                 bytes += item.bytes();
                 batch.push(item);
             }
-            Ok(None) => return (batch, Ended::No),
-            Err(ended) => return (batch, ended),
+            Ok(None) => {
+                metrics::batch_closed(Closed::Age);
+                return (batch, Ended::No);
+            }
+            Err(ended) => {
+                metrics::batch_closed(Closed::Ended);
+                return (batch, ended);
+            }
         }
     }
+    metrics::batch_closed(Closed::Full);
     (batch, Ended::No)
 }
 

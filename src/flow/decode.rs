@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::delivery::Delivery;
 use crate::config::Config;
 use crate::domain::types::Instant;
+use crate::metrics::{self, Clock};
 use crate::store::apply::Work;
 use crate::wire::{self, Event, Reason, Rejection};
 
@@ -38,21 +39,27 @@ fn read(config: &Config, delivery: &Delivery) -> Decoded {
         return Err(Rejection::of(Reason::DeliveryLimit, detail, &delivery.body, &meta));
     }
     let event = wire::decode(&delivery.body, &meta)?;
-    let published = published(delivery, &event);
+    let (published, clock) = published(delivery, &event);
+    metrics::clock(clock);
     Ok(Work { event, published })
 }
 
 /// An event's own time is that of the claim or payment; taken for the time of publishing only while it is this fresh.
 const FRESH: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 
+/// Clocks of two machines differ by this much without being wrong.
+const SKEW: chrono::TimeDelta = chrono::TimeDelta::milliseconds(50);
+
 /// When an event was published: by the millisecond header that brokers since 3.12 and our own publisher set, else by the
-/// publisher's second, else by the event's own time if it is fresh, else when it was taken.
-fn published(delivery: &Delivery, event: &Event) -> Instant {
+/// publisher's second, else by the event's own time if it is fresh, else when it was taken. Tells which of them it was.
+fn published(delivery: &Delivery, event: &Event) -> (Instant, Clock) {
     let header = delivery.headers.get("timestamp_in_ms").and_then(|text| text.parse().ok());
     let seconds = delivery.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
-    header
+    let (time, clock) = header
         .and_then(chrono::DateTime::from_timestamp_millis)
-        .or_else(|| seconds.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0)))
-        .or_else(|| Some(event.time).filter(|time| delivery.taken_at - *time < FRESH))
-        .unwrap_or(delivery.taken_at)
+        .map(|time| (time, Clock::HeaderMillis))
+        .or_else(|| Some((chrono::DateTime::from_timestamp(seconds?, 0)?, Clock::AmqpSeconds)))
+        .or_else(|| Some((event.time, Clock::EventTime)).filter(|(time, _)| delivery.taken_at - *time < FRESH))
+        .unwrap_or((delivery.taken_at, Clock::None));
+    (time, if time - delivery.taken_at > SKEW { Clock::Future } else { clock })
 }

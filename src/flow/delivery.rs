@@ -132,6 +132,9 @@ impl Delivery {
         let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
         let event_type = counted_type(delivery.routing_key.as_str());
         metrics::received(event_type);
+        if delivery.redelivered {
+            metrics::redelivered();
+        }
         Self {
             routing_key: delivery.routing_key.as_str().to_owned(),
             content_type: text(properties.content_type()),
@@ -234,6 +237,9 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
                 delays.reset();
                 let end = epoch(context, queue, &channel, consumer, cautious, stop).await;
                 cautious = end != EpochEnd::Trusted;
+                if cautious && !stop.is_cancelled() {
+                    metrics::broker_connection_lost(true);
+                }
                 context.connected.set(queue, !stop.is_cancelled() && end == EpochEnd::Trusted);
                 if let Err(error) = within_limit(connection.close(200, "done".into())).await {
                     tracing::debug!(error = describe(&error), "connection was gone already");
@@ -241,6 +247,7 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
             }
             Err(error) => {
                 cautious = true;
+                metrics::broker_connection_lost(true);
                 context.connected.set(queue, false);
                 tracing::warn!(queue = queue.name(), error = describe(&error), "cannot consume yet");
             }

@@ -63,6 +63,11 @@ impl Labels {
         }
     }
 
+    /// Labels held.
+    pub(super) fn len(&self) -> usize {
+        self.ledger.len()
+    }
+
     /// Reads what changed; publishes a model when enough did, or enough time has passed.
     pub(super) async fn turn(&mut self, means: &Means, connection: &mut PgConnection) -> Result<(), Failure> {
         let tables = Arc::clone(&means.model.current().tables);

@@ -21,9 +21,10 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::domain::types::Instant;
 use crate::error::Failure;
+use crate::metrics;
 use crate::model::Model;
 use crate::retry::Delays;
-use crate::store::patterns;
+use crate::store::{patterns, reconcile};
 
 /// Any number, the same in all processes: `claimris` in ASCII.
 const LOCK: i64 = 0x636c_6169_6d72_6973;
@@ -89,6 +90,7 @@ async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Fai
 }
 
 async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToken) -> Result<(), Failure> {
+    let learning = metrics::Learning::begin();
     let mut since: Option<Instant> = None;
     let (mut labels, mut rescored) = (Labels::new(), rescore::Progress::default());
     loop {
@@ -107,6 +109,7 @@ async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToke
         since = Some(now - OVERLAP);
         labels.turn(means, holder).await?;
         rescored.turn(means).await?;
+        learning.turn(labels.len(), reconcile::unlinked(holder).await?);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(means.period()) => {}

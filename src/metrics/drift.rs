@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::Counter;
 
-use super::{BRIER, CALIBRATION_OUTCOMES, LABELS, PREDICTED, help, pairs};
+use super::catalogue::{BRIER, CALIBRATION_OUTCOMES, LABELS, PREDICTED};
+use super::{help, pairs};
 use crate::domain::drift::{BIN_NAMES, BINS, Labelled, bin};
 
 static PREDICTED_MICRO: [AtomicU64; BINS] = [const { AtomicU64::new(0) }; BINS];

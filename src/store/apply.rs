@@ -194,7 +194,7 @@ async fn store(
     batch: &[Work],
     computed: &[Computed],
 ) -> Result<Option<StoredBatch>, Failure> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = super::begin(pool).await?;
     let known = ledger::look_up(&mut transaction, batch).await?;
     let verdicts = sort_out(batch, &known);
     let mut items = Vec::new();

@@ -19,7 +19,7 @@ pub mod refs;
 mod remittances;
 pub mod snapshots;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -27,6 +27,7 @@ use sqlx::{ConnectOptions as _, PgPool};
 
 use crate::config::Config;
 use crate::error::CommandError;
+use crate::metrics::{self, Pool};
 
 /// The migrations, embedded.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -59,6 +60,14 @@ pub fn pool(config: &Config) -> Result<PgPool, CommandError> {
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
         .connect_lazy_with(options))
+}
+
+/// Begins a transaction, and measures how long the pool let it wait.
+async fn begin(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+    let started = Instant::now();
+    let begun = pool.begin().await;
+    metrics::pool_wait(Pool::Postgres, started);
+    begun
 }
 
 /// The versions of migrations that are not applied yet.

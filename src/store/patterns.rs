@@ -35,7 +35,7 @@ pub fn wilson(hits: i64, of: i64) -> (f64, f64) {
 /// # Errors
 /// PostgreSQL is away or busy; nothing is changed then.
 pub async fn refresh(pool: &PgPool, payer_ids: &[i64]) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = super::begin(pool).await?;
     // Counting a payer's lines goes by the indexes of payer and remittance, however many lines it has.
     sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *transaction).await?;
     // One statement, one snapshot. The share of an adjustment of the whole claim that falls on a line goes by charge,

@@ -73,7 +73,7 @@ impl Changes {
 /// PostgreSQL is away or busy; nothing is kept then.
 pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Failure> {
     let mut changes = Changes::default();
-    let mut transaction = pool.begin().await?;
+    let mut transaction = super::begin(pool).await?;
     let connection = &mut *transaction;
     lock_acknowledgements(connection, touched).await?;
     let acknowledged = acknowledged_claims(connection, &touched.acknowledgements).await?;
@@ -109,6 +109,8 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     transaction.commit().await?;
     // Here and not by the caller, who may have stopped waiting: what is in the table has to be counted.
     answered.labelled.into_iter().for_each(metrics::labelled);
+    let relinked = remittances.iter().zip(&decided).filter(|(row, _)| changes.remittances.contains(&row.id));
+    relinked.for_each(|(_, link)| metrics::linked(link));
     for (acknowledgement, claim_id) in acknowledged {
         changes.acknowledged.insert(acknowledgement, claim_id);
     }
@@ -207,6 +209,18 @@ async fn settle_parked(
         .await?;
     }
     Ok(())
+}
+
+/// Remittances that have no claim, counted up to a hundred thousand.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn unlinked(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (SELECT FROM remittances WHERE claim_id IS NULL LIMIT 100000) AS waiting"#
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// The normalised forms under which a payer may hand a claim's control number back.

@@ -123,9 +123,38 @@ fn read_selector<'a>(metric: &str, after: &'a str, function: String) -> Result<(
     Ok((Selector { metric: metric.to_owned(), matchers, range, function }, rest))
 }
 
+const fn of_the_broker(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [(&'static str, &'static [&'static str])],
+) -> Metric {
+    Metric { name, kind, help: "", labels, buckets: &[] }
+}
+
+/// Metrics of RabbitMQ that the dashboards and rules use; tests/it/observability.rs finds each at a real broker.
+static BROKER: [Metric; 9] = [
+    of_the_broker("rabbitmq_identity_info", Kind::Gauge, &[]),
+    of_the_broker("rabbitmq_detailed_queue_messages_ready", Kind::Gauge, &[("queue", QUEUES), ("vhost", &[])]),
+    of_the_broker("rabbitmq_detailed_queue_consumers", Kind::Gauge, &[("queue", QUEUES), ("vhost", &[])]),
+    of_the_broker("rabbitmq_alarms_memory_used_watermark", Kind::Gauge, &[]),
+    of_the_broker("rabbitmq_alarms_free_disk_space_watermark", Kind::Gauge, &[]),
+    of_the_broker("rabbitmq_process_resident_memory_bytes", Kind::Gauge, &[]),
+    of_the_broker("rabbitmq_resident_memory_limit_bytes", Kind::Gauge, &[]),
+    of_the_broker("rabbitmq_disk_space_available_bytes", Kind::Gauge, &[]),
+    of_the_broker("rabbitmq_disk_space_available_limit_bytes", Kind::Gauge, &[]),
+];
+/// The queues that are declared, and what stands for all of them.
+const QUEUES: &[&str] =
+    &["claimrisk.claims", "claimrisk.remittances", "claimrisk.x12", "claimrisk.dead", "claimrisk.+"];
+
+/// Everything that may be asked for: the catalogue, and what is known of the broker.
+pub fn known_metrics() -> impl Iterator<Item = &'static Metric> {
+    CATALOGUE.iter().chain(&BROKER)
+}
+
 /// The catalogue's entry for a series name, and whether it is a histogram's bucket.
 pub fn find_metric(name: &str) -> Option<(&'static Metric, bool)> {
-    CATALOGUE.iter().find_map(|metric| match metric.kind {
+    known_metrics().find_map(|metric| match metric.kind {
         Kind::Histogram => {
             let suffix = name.strip_prefix(metric.name)?;
             ["_bucket", "_sum", "_count"].contains(&suffix).then_some((metric, suffix == "_bucket"))
@@ -157,17 +186,20 @@ pub fn selector_faults(selector: &Selector) -> Vec<String> {
     faults
 }
 
-/// Faults of the way a selector is used: filters by job and instance, a rate around counters, a fitting range.
-pub fn usage_faults(selector: &Selector, instant: bool) -> Vec<String> {
+/// Faults of the way a selector is used: filters by job and instance (by broker, for what the broker tells), a rate around
+/// counters unless their exact values are wanted, a fitting range.
+pub fn usage_faults(selector: &Selector, instant: bool, exact: bool) -> Vec<String> {
     let mut faults = Vec::new();
-    for (label, variable) in [("job", "$job"), ("instance", "$instance")] {
+    let ours = [("job", "$job"), ("instance", "$instance")];
+    let filters = if selector.metric.starts_with("rabbitmq_") { &[("instance", "$broker")][..] } else { &ours };
+    for (label, variable) in filters.iter().copied() {
         if !selector.matchers.iter().any(|(l, op, v)| l == label && op == "=~" && v == variable) {
             faults.push(format!("`{}` lacks {label}=~\"{variable}\"", selector.metric));
         }
     }
     let counts = find_metric(&selector.metric).is_some_and(|(m, _)| !matches!(m.kind, Kind::Gauge));
     let rated = RATES.contains(&selector.function.as_str());
-    if counts && !(rated && selector.range.is_some()) {
+    if counts && !exact && !(rated && selector.range.is_some()) {
         faults.push(format!("`{}` only rises: it needs rate or increase", selector.metric));
     }
     // A total over the time shown is an instant query; drawn as a line it would count everything many times.

@@ -5,10 +5,14 @@ mod calibration;
 mod challengers;
 mod earlier;
 mod failures;
+#[allow(dead_code, reason = "the checks of the files use the rest of it")]
+#[path = "../dashboards/files.rs"]
+mod files;
 mod flow;
 mod harness;
 mod history;
 mod learning;
 mod linking;
+mod observability;
 mod queries;
 mod simulated;

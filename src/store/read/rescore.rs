@@ -129,7 +129,7 @@ pub async fn store_score(
     submitted: &Submitted,
     score: &ScoreView,
 ) -> Result<Rescored, Failure> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = crate::store::begin(pool).await?;
     sqlx::query!("SELECT id FROM claims WHERE id = $1 FOR NO KEY UPDATE", claim_id)
         .fetch_one(&mut *transaction)
         .await?;
