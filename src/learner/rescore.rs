@@ -82,7 +82,7 @@ impl Progress {
         self.moved += u64::try_from(ids.len()).unwrap_or(0);
         if !ids.is_empty() {
             let entries = read::cache_entries(&means.pool, &ids, &ids, &[], &[]).await?;
-            means.cache.put_many(entries).await;
+            means.cache.put_many(&entries).await;
         }
         let lost = means.announcements.publish(&messages).await.iter().filter(|answer| answer.is_err()).count();
         if lost > 0 {
