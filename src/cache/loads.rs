@@ -19,10 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What came of a load: the value, unless there is none.
 pub type Loaded = Option<Arc<Entry>>;
 
+/// Loads by what is loaded; who comes second waits at the same cell.
+type UnderWay = BTreeMap<(Entity, String), Arc<OnceCell<Loaded>>>;
+
 /// The loads of one process.
 #[derive(Debug)]
 pub(super) struct Loads {
-    under_way: Mutex<BTreeMap<(Entity, String), Arc<OnceCell<Loaded>>>>,
+    under_way: Mutex<UnderWay>,
     places: Semaphore,
 }
 
@@ -58,7 +61,7 @@ impl Loads {
         loaded
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Entity, String), Arc<OnceCell<Loaded>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, UnderWay> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -212,8 +212,11 @@ impl Cache {
         let started = Instant::now();
         let answer = tokio::time::timeout(self.timeout, attempt).await.ok().flatten();
         // Redis that refuses (it is full) is up, and fast.
-        let answered =
-            answer.as_ref().is_some_and(|answer| !answer.as_ref().is_err_and(|error| error.is_unrecoverable_error()));
+        let answered = match &answer {
+            Some(Err(error)) => !error.is_unrecoverable_error(),
+            Some(Ok(_)) => true,
+            None => false,
+        };
         self.breaker.note(Instant::now(), answered, started.elapsed());
         metrics::dependency_up(Dependency::Redis, answered);
         answer?.ok()
