@@ -105,7 +105,8 @@ impl Place {
     }
 
     fn start(&self, arguments: &[&str], extra: &[(&str, &str)]) -> Worker {
-        let (http, metrics) = (free_port(), free_port());
+        // Both at once: asked for one after the other they may be the same.
+        let [http, metrics] = claimrisk::servers::free_ports().expect("free ports");
         let log = std::env::temp_dir().join(format!("claimrisk-it-{}-{metrics}.log", std::process::id()));
         let stderr = std::fs::File::create(&log).expect("log file");
         let mut command = self.command(arguments);
@@ -259,10 +260,6 @@ pub fn sum(metrics: &BTreeMap<String, f64>, name: &str) -> u64 {
 
 pub fn assert_success(output: &Output) {
     assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-}
-
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port()
 }
 
 /// Waits until something holds; `context` explains a failure.
