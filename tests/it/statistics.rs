@@ -158,6 +158,9 @@ async fn endpoint_metrics_and_truth_agree_over_three_workers_one_of_them_killed(
     proxy.cut();
     truth.read_all(&workers[0], "errors").await;
     proxy.refuse(false);
+    // What could not be written meanwhile is removed when Redis is back, and loaded anew.
+    truth.flushed().await;
+    truth.read_all(&workers[1], "misses").await;
     assert_eq!(workers[1].get("/api/v1/claims/999999").await.0, 404, "what is not there is no look-up");
 
     truth.flushed().await;
