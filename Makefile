@@ -1,5 +1,5 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores clean setup prepare
+.PHONY: demo test lint fmt bench bench-scores soak-cache clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
@@ -42,6 +42,11 @@ bench-scores: setup
 	    ./target/release/claimrisk backtest $$world --truth $$world/truth.csv --steps $$world/steps.csv --rounds 50 || exit 1; \
 	    rm -r $$world; \
 	done; done
+
+## soak-cache: the cache's coherence under kills, cuts and old data for MINUTES; CLAIMRISK_SOAK_SEED repeats a run's choices
+MINUTES ?= 10
+soak-cache: setup
+	CLAIMRISK_SOAK_MINUTES=$(MINUTES) cargo test --locked --test it coherence -- --nocapture
 
 ## prepare: writes anew what is generated from the code: .sqlx, schemas, OpenAPI
 prepare: setup

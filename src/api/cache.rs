@@ -14,7 +14,7 @@ use crate::cache::stats::{self, FleetStats};
     (status = 200, body = FleetStats),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn stats(State(state): State<Arc<ApiState>>) -> Result<Json<FleetStats>, ApiError> {
-    // The other processes write theirs once a second; this one's are up to date.
+    // The other processes write theirs four times a second; this one's are up to date.
     state.cache.stats.flush(&state.pool).await?;
     Ok(Json(stats::fleet(&state.pool).await?))
 }

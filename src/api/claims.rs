@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
@@ -56,7 +57,7 @@ pub(super) async fn one(
     PathText(id): PathText,
 ) -> Result<Json<ClaimView>, ApiError> {
     let id = params::id("id", &id)?;
-    let load = async { Ok(read::load_claims(&state.pool, &[id]).await?.pop()) };
+    let load = |pool: PgPool| async move { Ok(read::load_claims(&pool, &[id]).await?.pop()) };
     let claim = read_through::one(&state, Entity::Claim, id, load, |claim: &ClaimView| claim.revision).await?;
     let claim = claim.ok_or_else(|| ApiError::not_found("claim"))?;
     audit::claims_read(&state, &[id]).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use sqlx::PgPool;
 
 use super::claims::ListView;
 use super::error::{ApiError, ErrorBody};
@@ -41,7 +42,7 @@ pub(super) async fn one(
     PathText(id): PathText,
 ) -> Result<Json<EpisodeView>, ApiError> {
     let id = params::id("id", &id)?;
-    let load = async { Ok(read::load_episodes(&state.pool, &[id]).await?.pop()) };
+    let load = |pool: PgPool| async move { Ok(read::load_episodes(&pool, &[id]).await?.pop()) };
     let episode =
         read_through::one(&state, Entity::Episode, id, load, |episode: &EpisodeView| episode.revision).await?;
     episode.map(Json).ok_or_else(|| ApiError::not_found("episode"))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use sqlx::PgPool;
 
 use super::error::{ApiError, ErrorBody};
 use super::params::PathText;
@@ -23,10 +24,7 @@ pub(super) async fn of_payer(
     PathText(payer_id): PathText,
 ) -> Result<Json<PayerPatternsView>, ApiError> {
     let id = read_through::reference(&state, Entity::Payer, Some(payer_id)).await?.unwrap_or(-1);
-    if let Some(view) = state.cache.get::<PayerPatternsView>(Entity::Pattern, &id.to_string(), 0).await {
-        return Ok(Json(view));
-    }
-    let view = patterns::load(&state.pool, id).await?.ok_or_else(|| ApiError::not_found("payer"))?;
-    state.cache.put_many(patterns::entry(&view).into_iter().collect()).await;
-    Ok(Json(view))
+    let load = |pool: PgPool| async move { Ok(patterns::load(&pool, id).await?) };
+    let view = read_through::one(&state, Entity::Pattern, id, load, patterns::version).await?;
+    view.map(Json).ok_or_else(|| ApiError::not_found("payer"))
 }

@@ -2,34 +2,50 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sqlx::PgPool;
 
 use super::ApiState;
 use super::error::ApiError;
 use crate::cache::{Entity, Entry};
+use crate::error::Failure;
 use crate::store::read::{self, List, Page, PageRequest};
 use crate::store::refs;
 
-/// A value by id. `load` reads it from PostgreSQL, `version` tells how new it is.
+/// Loads of one value before giving up: each finds the one before it outdated.
+const ATTEMPTS: usize = 8;
+
+/// A value by id. `load` reads it from PostgreSQL, `version` tells how new it is. What is answered is never older than
+/// what was committed when the request came.
 pub(super) async fn one<T, L>(
     state: &ApiState,
     entity: Entity,
     id: i64,
-    load: L,
+    load: impl Fn(PgPool) -> L,
     version: impl Fn(&T) -> i64,
 ) -> Result<Option<T>, ApiError>
 where
     T: Serialize + DeserializeOwned,
-    L: Future<Output = Result<Option<T>, sqlx::Error>>,
+    L: Future<Output = Result<Option<T>, Failure>>,
 {
+    // What is not there is told by PostgreSQL, at the price of what a hit costs it: the cache keeps no absences.
+    let Some(committed) = read::version(&state.pool, entity, id).await? else { return Ok(None) };
     let key = id.to_string();
-    if let Some(value) = state.cache.get::<T>(entity, &key, 0).await {
+    if let Some(value) = state.cache.get::<T>(entity, &key, committed).await {
         return Ok(Some(value));
     }
-    let loaded = load.await?;
-    if let Some(entry) = loaded.as_ref().and_then(|value| Entry::new(entity, &key, version(value), value)) {
-        state.cache.put_many(vec![entry]).await;
+    for _ in 0..ATTEMPTS {
+        // A load that others wait for may have begun before this request: its value is good if it is new enough.
+        let loaded = load(state.pool.clone());
+        let entry = async { Ok(loaded.await?.and_then(|value| Entry::new(entity, &key, version(&value), &value))) };
+        match state.cache.load(entity, &key, entry).await? {
+            None => return Ok(None),
+            Some(entry) if entry.version >= committed => {
+                return serde_json::from_str(&entry.json).map(Some).map_err(|_| ApiError::internal());
+            }
+            Some(_) => {}
+        }
     }
-    Ok(loaded)
+    Err(ApiError::unavailable("the value changes faster than it can be read; try again"))
 }
 
 /// A page of a list with the list's length, which the cache keeps while nothing new has come.
@@ -41,7 +57,7 @@ pub(super) async fn page(state: &ApiState, list: &List, request: PageRequest) ->
     if fence.quiet
         && let Some(entry) = total.and_then(|total| Entry::new(Entity::Count, &key, fence.version, &total))
     {
-        state.cache.put_many(vec![entry]).await;
+        state.cache.keep_many(&[entry]).await;
     }
     Ok((ids, kept.or(total).unwrap_or_default()))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use sqlx::PgPool;
 
 use super::claims::ListView;
 use super::error::{ApiError, ErrorBody};
@@ -42,7 +43,7 @@ pub(super) async fn one(
     PathText(id): PathText,
 ) -> Result<Json<RemittanceView>, ApiError> {
     let id = params::id("id", &id)?;
-    let load = async { Ok(read::load_remittances(&state.pool, &[id]).await?.pop()) };
+    let load = |pool: PgPool| async move { Ok(read::load_remittances(&pool, &[id]).await?.pop()) };
     let version = |remittance: &RemittanceView| remittance.revision;
     let remittance = read_through::one(&state, Entity::Remittance, id, load, version).await?;
     let remittance = remittance.ok_or_else(|| ApiError::not_found("remittance"))?;

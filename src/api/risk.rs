@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use chrono::SubsecRound as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
@@ -77,7 +78,7 @@ pub(super) async fn current(
     PathText(claim_id): PathText,
 ) -> Result<Json<RiskScoreView>, ApiError> {
     let id = params::id("claim_id", &claim_id)?;
-    let load = async { Ok(read::load_scores(&state.pool, &[id]).await?.pop()) };
+    let load = |pool: PgPool| async move { Ok(read::load_scores(&pool, &[id]).await?.pop()) };
     let score = read_through::one(&state, Entity::RiskScore, id, load, |score: &RiskScoreView| score.id).await?;
     let score = score.ok_or_else(|| ApiError::not_found("claim"))?;
     audit::claims_read(&state, &[id]).await?;
@@ -152,7 +153,7 @@ pub(super) async fn calculate(
     if !stored {
         return Err(ApiError::unavailable("the claim is being sent again and again; try later"));
     }
-    state.cache.put_many(read::cache_entries(&state.pool, &[id], &[id], &[], &[]).await?).await;
+    state.cache.put_many(&read::cache_entries(&state.pool, &[id], &[id], &[], &[]).await?).await;
     let score = read::load_scores(&state.pool, &[id]).await?.pop().ok_or_else(|| ApiError::not_found("claim"))?;
     audit::claim_scored(&state, id).await?;
     Ok(Json(score))

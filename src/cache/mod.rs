@@ -1,8 +1,12 @@
 //! The shared Redis cache: versioned values, written only after the commit, never to an older version.
 //!
-//! A value says which database, entity and key it is of and how old it is; anything else found under a key is `stale`
-//! and never served. Must never fail an event or a request: without Redis everything goes to PostgreSQL.
+//! A value says which database, entity, key and version it is of. It is served only under the version that PostgreSQL
+//! holds at the time of the look-up; anything else found under a key is `stale` and replaced. So whatever becomes of a
+//! write (Redis away, a crash before it, old data come back from a disk), nothing older than the database is answered.
+//! Must never fail an event or a request: without Redis everything goes to PostgreSQL.
 
+mod breaker;
+mod loads;
 mod script;
 pub mod stats;
 
@@ -15,8 +19,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Config;
-use crate::error::CommandError;
-use crate::metrics::{self, BreakerState, CacheWrite, Dependency, Pool, PoolState};
+use crate::error::{CommandError, Failure};
+use crate::metrics::{self, CacheWrite, Dependency, Pool, PoolState};
+use breaker::Breaker;
+pub use loads::Loaded;
+use loads::Loads;
 use script::StoredAs;
 use stats::Stats;
 
@@ -99,21 +106,20 @@ pub struct Cache {
     schema: String,
     /// Statistics of this process.
     pub stats: Stats,
-    breaker: Mutex<Breaker>,
+    breaker: Breaker,
+    loads: Loads,
     /// Keys whose entry may be older than the database, until their removal succeeds.
     doubtful: Mutex<BTreeMap<(Entity, String), ()>>,
 }
 
 /// The format of cached values; to be raised when a cached structure changes.
 const FORMAT: u32 = 1;
-/// Keys that may be remembered for removal; beyond it the oldest promise is their lifetime in the cache.
+/// Keys that may be remembered for removal; what is beyond it goes when it is looked up, or by its lifetime.
 const DOUBTFUL_LIMIT: usize = 100_000;
-
-/// After a failure Redis is left alone for a moment, so that its time-outs do not add up.
-#[derive(Debug)]
-struct Breaker {
-    open_until: Option<Instant>,
-}
+/// A larger value is not kept, and not read when somebody else put it there.
+const LARGEST_VALUE: usize = 512 * 1024;
+/// Values and bytes written in one exchange, at the most.
+const CHUNK: (usize, usize) = (500, 4 * 1024 * 1024);
 
 impl Cache {
     /// Prepares the pool; connects on first use. `installation` is the database's own id.
@@ -136,51 +142,54 @@ impl Cache {
             ttls: config.cache_ttls,
             schema: format!("{FORMAT}-{}", installation.simple()),
             stats: Stats::new(),
-            breaker: Mutex::new(Breaker { open_until: None }),
+            breaker: Breaker::new(config.redis_timeout),
+            // Half of the connections stay free for events.
+            loads: Loads::new((config.database_connections as usize / 2).max(1)),
             doubtful: Mutex::new(BTreeMap::new()),
         })
     }
 
-    /// Looks one value up. `least` is the version the caller knows to be committed; an older one is stale.
-    pub async fn get<T: DeserializeOwned>(&self, entity: Entity, id: &str, least: i64) -> Option<T> {
+    /// Looks one value up. `committed` is the version that PostgreSQL holds: a value of another one is stale.
+    pub async fn get<T: DeserializeOwned>(&self, entity: Entity, id: &str, committed: i64) -> Option<T> {
         let keys = [id.to_owned()];
-        self.get_many(entity, &keys, least).await.pop().flatten()
+        self.get_many(entity, &keys, committed).await.pop().flatten()
     }
 
     /// Looks several values of one entity up in one round trip; the answer has the order of `ids`.
-    pub async fn get_many<T: DeserializeOwned>(&self, entity: Entity, ids: &[String], least: i64) -> Vec<Option<T>> {
+    pub async fn get_many<T: DeserializeOwned>(
+        &self,
+        entity: Entity,
+        ids: &[String],
+        committed: i64,
+    ) -> Vec<Option<T>> {
         if ids.is_empty() {
             return Vec::new();
         }
-        if self.is_resting() {
+        if !self.breaker.admits(Instant::now()) {
             self.stats.count(entity, GetResult::Bypass, ids.len());
             return ids.iter().map(|_| None).collect();
         }
         let started = Instant::now();
-        let found = self.fetch(entity, ids).await;
+        let found = self.fetch(entity, ids).await.filter(|values| values.len() == ids.len());
         metrics::cache_get_seconds(entity as usize, started);
-        match found {
-            Some(values) => ids
-                .iter()
-                .zip(values)
-                .map(|(id, value)| {
-                    let (result, decoded) = self.decode(entity, id, least, value);
-                    self.stats.count(entity, result, 1);
-                    decoded
-                })
-                .collect(),
-            None => {
-                self.stats.count(entity, GetResult::Error, ids.len());
-                ids.iter().map(|_| None).collect()
-            }
-        }
+        let Some(values) = found else {
+            self.stats.count(entity, GetResult::Error, ids.len());
+            return ids.iter().map(|_| None).collect();
+        };
+        let decoded = ids.iter().zip(values).map(|(id, value)| {
+            let (result, decoded) = self.decode(entity, id, committed, value);
+            self.stats.count(entity, result, 1);
+            decoded
+        });
+        decoded.collect()
     }
 
     async fn fetch(&self, entity: Entity, ids: &[String]) -> Option<Vec<redis::Value>> {
         let mut pipe = redis::pipe();
         for id in ids {
-            // GET one by one, not MGET: a value of another type under one key must not hide the others.
-            pipe.cmd("GET").arg(entity.key(id));
+            // One by one, not MGET: a value of another type under one key must not hide the others. One byte more than
+            // is kept tells a value that is too large, without reading it.
+            pipe.cmd("GETRANGE").arg(entity.key(id)).arg(0).arg(LARGEST_VALUE);
         }
         let pipe = pipe.ignore_errors();
         self.run(async |connection| pipe.query_async::<Vec<redis::Value>>(connection).await).await
@@ -197,51 +206,42 @@ impl Cache {
             metrics::pool_wait(Pool::Redis, started);
             let mut connection = connection.ok()?;
             let answer = exchange(&mut connection).await;
-            if answer.is_err() {
+            if answer.as_ref().is_err_and(redis::RedisError::is_unrecoverable_error) {
                 // A connection that failed may still get late answers: it must not be used again.
                 drop(deadpool_redis::Connection::take(connection));
             }
-            answer.ok()
+            Some(answer)
         };
         let started = Instant::now();
         let answer = tokio::time::timeout(self.timeout, attempt).await.ok().flatten();
-        self.note(answer.is_some(), started.elapsed());
-        answer
-    }
-
-    /// A failure that took long opens the breaker; one that came at once (nothing listens) costs nothing to try again.
-    fn note(&self, success: bool, took: Duration) {
-        let mut breaker = self.breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if success {
-            breaker.open_until = None;
-        } else if took * 2 >= self.timeout {
-            breaker.open_until = Some(Instant::now() + self.timeout * 4);
-        }
-        let open = breaker.open_until.is_some();
-        drop(breaker);
-        metrics::breaker(if open { BreakerState::Open } else { BreakerState::Closed });
-        metrics::dependency_up(Dependency::Redis, success);
-    }
-
-    fn is_resting(&self) -> bool {
-        let breaker = self.breaker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        breaker.open_until.is_some_and(|until| Instant::now() < until)
+        // Redis that refuses (it is full) is up, and fast.
+        let answered = match &answer {
+            Some(Err(error)) => !error.is_unrecoverable_error(),
+            Some(Ok(_)) => true,
+            None => false,
+        };
+        self.breaker.note(Instant::now(), answered, started.elapsed());
+        metrics::breaker(self.breaker.state(Instant::now()));
+        metrics::dependency_up(Dependency::Redis, answered);
+        answer?.ok()
     }
 
     fn decode<T: DeserializeOwned>(
         &self,
         entity: Entity,
         id: &str,
-        least: i64,
+        committed: i64,
         value: redis::Value,
     ) -> (GetResult, Option<T>) {
         let bytes = match value {
             redis::Value::Nil => return (GetResult::Miss, None),
-            redis::Value::BulkString(bytes) => bytes,
+            // What GETRANGE answers for a key that is not there.
+            redis::Value::BulkString(bytes) if bytes.is_empty() => return (GetResult::Miss, None),
+            redis::Value::BulkString(bytes) if bytes.len() <= LARGEST_VALUE => bytes,
             _ => return (GetResult::Stale, None),
         };
         let decoded = StoredAs::read(&bytes)
-            .filter(|stored| stored.version >= least && stored.schema == self.schema)
+            .filter(|stored| stored.version == committed && stored.schema == self.schema)
             .filter(|stored| stored.key == entity.key(id))
             .and_then(|stored| serde_json::from_str(stored.json).ok());
         match decoded {
@@ -250,31 +250,75 @@ impl Cache {
         }
     }
 
+    /// Loads a value that was not served, once for all who want it now, and keeps it.
+    ///
+    /// # Errors
+    /// What `load` fails with; or too many values are being loaded.
+    pub async fn load(
+        &self,
+        entity: Entity,
+        id: &str,
+        load: impl Future<Output = Result<Option<Entry>, Failure>>,
+    ) -> Result<Loaded, Failure> {
+        let load_and_keep = async {
+            let loaded = load.await?;
+            self.keep_many(loaded.as_slice()).await;
+            Ok(loaded)
+        };
+        self.loads.once(entity, id, load_and_keep).await
+    }
+
     /// Writes values after their commit; an entry that is there with a newer version stays.
-    pub async fn put_many(&self, entries: Vec<Entry>) {
-        for chunk in entries.chunks(500) {
+    pub async fn put_many(&self, entries: &[Entry]) {
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (chunk, others) = rest.split_at(chunk_length(rest));
             self.put_chunk(chunk).await;
+            rest = others;
         }
     }
 
-    async fn put_chunk(&self, entries: &[Entry]) {
+    /// Keeps values that were just loaded because they were not served. Under a key that holds a higher version there is
+    /// either a value that came meanwhile, or one that was never committed here (somebody else put it there, or the
+    /// database was set back) and would never be served: it goes, and the next look-up tells.
+    pub async fn keep_many(&self, entries: &[Entry]) {
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (chunk, others) = rest.split_at(chunk_length(rest));
+            self.remove_many(&self.put_chunk(chunk).await).await;
+            rest = others;
+        }
+    }
+
+    /// Writes values in one exchange; answers the keys that hold a newer one.
+    async fn put_chunk(&self, entries: &[Entry]) -> Vec<(Entity, String)> {
+        let fits = entries.iter().all(|entry| entry.json.len() + HEAD <= LARGEST_VALUE);
+        let admitted = fits && self.breaker.admits(Instant::now());
         let started = Instant::now();
-        let written = if self.is_resting() { None } else { self.store(entries).await };
+        let written = if admitted { self.store(entries).await } else { None };
         metrics::cache_put_seconds(started);
-        match written {
-            Some(kept) => {
-                for (entry, newer_kept) in entries.iter().zip(kept) {
-                    let outcome = if newer_kept { CacheWrite::SkippedOlder } else { CacheWrite::Both };
-                    metrics::cache_writes(entry.entity as usize, outcome, 1);
-                    self.settle_doubt(entry.entity, &entry.id);
-                }
+        let Some(kept) = written else {
+            self.invalidate(entries).await;
+            return Vec::new();
+        };
+        let mut newer = Vec::new();
+        for (entry, newer_kept) in entries.iter().zip(kept) {
+            let outcome = if newer_kept { CacheWrite::SkippedOlder } else { CacheWrite::Both };
+            metrics::cache_writes(entry.entity as usize, outcome, 1);
+            self.settle_doubt(entry.entity, &entry.id);
+            if newer_kept {
+                newer.push((entry.entity, entry.id.clone()));
             }
-            None => {
-                for entry in entries {
-                    metrics::cache_writes(entry.entity as usize, CacheWrite::NotInvalidated, 1);
-                    self.doubt(entry.entity, &entry.id);
-                }
-            }
+        }
+        newer
+    }
+
+    /// What was not written: the entries that are there may be older, and go; now or, while Redis is away, later.
+    async fn invalidate(&self, entries: &[Entry]) {
+        let keys: Vec<(Entity, String)> = entries.iter().map(|entry| (entry.entity, entry.id.clone())).collect();
+        let outcome = if self.remove_many(&keys).await { CacheWrite::Invalidated } else { CacheWrite::NotInvalidated };
+        for entry in entries {
+            metrics::cache_writes(entry.entity as usize, outcome, 1);
         }
     }
 
@@ -298,17 +342,18 @@ impl Cache {
         ttl - ttl * spread / 2560
     }
 
-    /// Removes entries whose row is gone or has changed in a way that the caller does not write.
-    pub async fn remove_many(&self, keys: &[(Entity, String)]) {
+    /// Removes entries whose row is gone or has changed in a way that the caller does not write. What cannot be removed
+    /// now is removed later; `false` then.
+    pub async fn remove_many(&self, keys: &[(Entity, String)]) -> bool {
         if keys.is_empty() {
-            return;
+            return true;
         }
         let names: Vec<String> = keys.iter().map(|(entity, id)| entity.key(id)).collect();
         let command = redis::Cmd::del(names);
-        let removed: Option<i64> = if self.is_resting() {
-            None
-        } else {
+        let removed: Option<i64> = if self.breaker.admits(Instant::now()) {
             self.run(async |connection| command.query_async(connection).await).await
+        } else {
+            None
         };
         for (entity, id) in keys {
             if removed.is_some() {
@@ -317,6 +362,7 @@ impl Cache {
                 self.doubt(*entity, id);
             }
         }
+        removed.is_some()
     }
 
     fn doubt(&self, entity: Entity, id: &str) {
@@ -361,5 +407,34 @@ impl Cache {
     pub async fn ping(&self) -> bool {
         let command = redis::cmd("PING");
         self.run(async |connection| command.query_async::<String>(connection).await).await.is_some()
+    }
+}
+
+/// Room for what stands before the JSON of a value.
+const HEAD: usize = 512;
+
+/// How many of the entries fit into one exchange; at least one. One that is too large to be kept stands alone.
+fn chunk_length(entries: &[Entry]) -> usize {
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        bytes += entry.json.len();
+        bytes <= CHUNK.1 && entry.json.len() + HEAD <= LARGEST_VALUE
+    };
+    entries.iter().take(CHUNK.0).take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_is_bounded_and_a_value_that_is_too_large_stands_alone() {
+        let entry = |bytes: usize| Entry { entity: Entity::Claim, id: "1".into(), version: 1, json: "x".repeat(bytes) };
+        let many: Vec<Entry> = (0..600).map(|_| entry(10)).collect();
+        assert_eq!(chunk_length(&many), 500);
+        let heavy: Vec<Entry> = (0..20).map(|_| entry(400_000)).collect();
+        assert_eq!(chunk_length(&heavy), 10);
+        assert_eq!(chunk_length(&[entry(10), entry(10), entry(LARGEST_VALUE)]), 2);
+        assert_eq!(chunk_length(&[entry(LARGEST_VALUE), entry(10)]), 1);
     }
 }

@@ -1,7 +1,8 @@
 //! Hit and miss statistics: every look-up counted once, in one place, for the metrics and for the fleet's totals.
 //!
-//! Each process writes its totals to PostgreSQL four times a second; a reset moves the baseline, the counters never go back.
-//! What a crash may lose is the last quarter of a second of that process.
+//! Each process writes its totals to PostgreSQL every [`FLUSH_EVERY`]; a reset moves the baseline, the counters never go
+//! back. What a crash may lose is what that process counted since its last write began. A reset takes what is written:
+//! what another process has counted and not yet written then counts after it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,9 @@ use uuid::Uuid;
 use super::{Entity, GetResult};
 use crate::metrics::{self, ENTITIES, GET_RESULTS};
 use chrono::{DateTime, Utc};
+
+/// How often a process writes its totals, when they have changed.
+pub const FLUSH_EVERY: Duration = Duration::from_millis(250);
 
 /// The counts of this process.
 #[derive(Debug)]
@@ -111,9 +115,9 @@ impl Stats {
         Ok(())
     }
 
-    /// Writes the totals four times a second where they changed; to be run as a task of its own.
+    /// Writes the totals where they changed, every [`FLUSH_EVERY`]; to be run as a task of its own.
     pub async fn flush_forever(&self, pool: &PgPool) {
-        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        let mut ticks = tokio::time::interval(FLUSH_EVERY);
         let mut flushed = 0;
         loop {
             ticks.tick().await;

@@ -1,8 +1,10 @@
 //! HTTP load on a running API: latencies, and the hit rate of each cached entity against its target.
 //!
 //! Ids are discovered through the lists of the API itself; the mix of requests depends on the seed alone, not on how fast
-//! the answers come. Must never: print an id or an answer's body, change anything, or run without an end.
+//! the answers come. Must never: print an id or an answer's body, run without an end, or change anything but by the clinic
+//! profile, which sends simulated claims and remittances.
 
+mod clinic;
 mod report;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use super::Output;
 use super::output::{print, print_json};
 use crate::config::Config;
 use crate::error::CommandError;
+use clinic::Clinic;
 pub(super) use report::Report;
 use report::{Counts, Sample};
 
@@ -32,13 +35,14 @@ const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Ids taken from each list: what one page of the API holds.
 const PAGE: usize = 1000;
-/// Workers write their cache statistics once a second.
+/// Workers write their cache statistics four times a second.
 const FLUSHED: Duration = Duration::from_millis(1500);
 
 /// `claimrisk load`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  claimrisk load --concurrent 10 --requests 100\n  \
-                        claimrisk load --concurrent 50 --requests 500 --output json\n\n\
+                        claimrisk load --concurrent 50 --requests 500 --output json\n  \
+                        claimrisk load --profile clinic --requests 50000\n\n\
                         Exit 69 when no API answers, 1 when a request failed (status 5xx, or no answer).")]
 pub(super) struct Arguments {
     /// Connections, each with one request at a time.
@@ -56,9 +60,22 @@ pub(super) struct Arguments {
     /// Stop sending after this many seconds; requests not sent by then count as failed.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     time_limit: u64,
+    /// `read`: reads alone. `clinic`: simulated claims and remittances come in meanwhile, through the broker.
+    #[arg(long, value_enum, default_value_t)]
+    profile: Profile,
     /// `table` or `json`.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Profile {
+    /// Reads of what is there.
+    #[default]
+    Read,
+    /// What clinics do: send claims, look up the recent ones, work through worklists.
+    Clinic,
 }
 
 /// What load to make.
@@ -148,7 +165,11 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), Co
         seed: arguments.seed,
         time_limit: Duration::from_secs(arguments.time_limit),
     };
-    let report = drive(base.trim_end_matches('/'), plan).await?;
+    let base = base.trim_end_matches('/');
+    let report = match arguments.profile {
+        Profile::Read => drive(base, plan).await?,
+        Profile::Clinic => drive_clinic(base, plan, config).await?,
+    };
     match arguments.output {
         Output::Json => print_json(&report)?,
         Output::Table => {
@@ -170,13 +191,31 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), Co
 pub(super) async fn drive(base: &str, plan: Plan) -> Result<Report, CommandError> {
     let client = client();
     let found = discover(&client, base).await?;
+    measure(&client, base, plan, Source::Read(found)).await
+}
+
+/// The same with the clinic profile.
+async fn drive_clinic(base: &str, plan: Plan, config: &Config) -> Result<Report, CommandError> {
+    let client = client();
+    let found = discover(&client, base).await?;
+    let clinic = Clinic::new(&client, base, found, plan.requests, plan.seed, config).await?;
+    measure(&client, base, plan, Source::Clinic(Box::new(clinic))).await
+}
+
+/// Where requests come from.
+enum Source {
+    Read(Found),
+    Clinic(Box<Clinic>),
+}
+
+async fn measure(client: &HttpClient, base: &str, plan: Plan, source: Source) -> Result<Report, CommandError> {
     tokio::time::sleep(FLUSHED).await;
-    let before = counts(&client, base).await?;
+    let before = counts(client, base).await?;
     let started = Instant::now();
-    let samples = send(base, plan, found).await?;
+    let samples = send(base, plan, source).await?;
     let elapsed = started.elapsed();
     tokio::time::sleep(FLUSHED).await;
-    let after = counts(&client, base).await?;
+    let after = counts(client, base).await?;
     Ok(Report::new(plan, elapsed, &samples, &before, &after))
 }
 
@@ -243,6 +282,7 @@ enum Kind {
     Episode,
     Worklist,
     Patterns,
+    Event,
 }
 
 impl Kind {
@@ -264,6 +304,7 @@ impl Kind {
             Self::Episode => "episode",
             Self::Worklist => "worklist",
             Self::Patterns => "payer patterns",
+            Self::Event => "event published",
         }
     }
 }
@@ -296,10 +337,14 @@ impl Found {
             }
             share -= percent;
         }
+        self.path(kind, random)
+    }
+
+    fn path(&self, kind: Kind, random: u64) -> (Kind, String) {
         let pick = |ids: &[i64]| ids.get(skewed(random, ids.len())).map(i64::to_string);
         let (path, id) = match kind {
             Kind::Worklist => return (kind, "/api/v1/claims/at-risk?limit=50".to_owned()),
-            Kind::Risk => ("risk", pick(&self.claims)),
+            Kind::Risk | Kind::Event => ("risk", pick(&self.claims)),
             Kind::Claim => ("claims", pick(&self.claims)),
             Kind::Remittance => ("remits", pick(&self.remittances)),
             Kind::Episode => ("episodes", pick(&self.episodes)),
@@ -312,12 +357,18 @@ impl Found {
     }
 }
 
-async fn send(base: &str, plan: Plan, found: Found) -> Result<Vec<Sample>, CommandError> {
+async fn send(base: &str, plan: Plan, source: Source) -> Result<Vec<Sample>, CommandError> {
     let deadline = Instant::now() + plan.time_limit;
-    let (found, next, base): (_, _, Arc<str>) = (Arc::new(found), Arc::new(AtomicU32::new(0)), base.into());
+    let (source, next, base): (_, _, Arc<str>) = (Arc::new(source), Arc::new(AtomicU32::new(0)), base.into());
+    let (following, at) = (Arc::clone(&source), Arc::clone(&base));
+    let follower = tokio::spawn(async move {
+        if let Source::Clinic(clinic) = &*following {
+            clinic.follow(&client(), &at).await;
+        }
+    });
     let mut connections = JoinSet::new();
     for _ in 0..plan.concurrent {
-        let (found, next, base) = (Arc::clone(&found), Arc::clone(&next), Arc::clone(&base));
+        let (source, next, base) = (Arc::clone(&source), Arc::clone(&next), Arc::clone(&base));
         connections.spawn(async move {
             // A client of its own, so that there are as many connections as was asked for.
             let client = client();
@@ -327,9 +378,15 @@ async fn send(base: &str, plan: Plan, found: Found) -> Result<Vec<Sample>, Comma
                 if index >= plan.requests {
                     break;
                 }
-                let (kind, path) = found.request(plan.seed, index);
                 let started = Instant::now();
-                let answer = get(&client, &format!("{base}{path}"), REQUEST_LIMIT).await.map(|(status, _)| status);
+                let (kind, answer) = match &*source {
+                    Source::Read(found) => {
+                        let (kind, path) = found.request(plan.seed, index);
+                        let answer = get(&client, &format!("{base}{path}"), REQUEST_LIMIT).await;
+                        (kind, answer.map(|(status, _)| status))
+                    }
+                    Source::Clinic(clinic) => clinic.act(&client, &base, plan.seed, index).await,
+                };
                 samples.push(Sample { kind, micros: micros(started.elapsed()), answer });
             }
             samples
@@ -339,6 +396,7 @@ async fn send(base: &str, plan: Plan, found: Found) -> Result<Vec<Sample>, Comma
     while let Some(joined) = connections.join_next().await {
         samples.extend(joined.map_err(|error| CommandError::Failed(format!("a connection's task ended: {error}")))?);
     }
+    follower.abort();
     Ok(samples)
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
     let list = |ids: &BTreeSet<i64>| ids.iter().copied().collect::<Vec<i64>>();
     let (claims, remittances, episodes) = (list(&changes.claims), list(&changes.remittances), list(&changes.episodes));
     match read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes).await {
-        Ok(entries) => context.cache.put_many(entries).await,
+        Ok(entries) => context.cache.put_many(&entries).await,
         Err(error) => {
             tracing::warn!(error = %crate::error::Failure::from(error), "changed rows were not read; their entries go");
             let stale = |entity: Entity, ids: &[i64]| ids.iter().map(|id| (entity, id.to_string())).collect::<Vec<_>>();

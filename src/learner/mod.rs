@@ -120,7 +120,7 @@ async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToke
 async fn count_anew(pool: &PgPool, cache: &Cache, payer_id: i64) -> Result<(), sqlx::Error> {
     patterns::refresh(pool, &[payer_id]).await?;
     let entry = patterns::load(pool, payer_id).await?.as_ref().and_then(patterns::entry);
-    cache.put_many(entry.into_iter().collect()).await;
+    cache.put_many(entry.as_slice()).await;
     Ok(())
 }
 

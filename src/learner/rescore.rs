@@ -63,7 +63,7 @@ impl Progress {
         self.moved += u64::try_from(moved.claims.len()).unwrap_or(0);
         if !moved.claims.is_empty() {
             let entries = read::cache_entries(&means.pool, &moved.claims, &moved.claims, &[], &[]).await?;
-            means.cache.put_many(entries).await;
+            means.cache.put_many(&entries).await;
         }
         let lost = means.announcements.publish(&moved.messages).await.iter().filter(|answer| answer.is_err()).count();
         if lost > 0 {

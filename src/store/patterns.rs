@@ -173,11 +173,30 @@ fn pattern(
     }
 }
 
-/// The cache entry of a payer's patterns. Its version is the time of the last change in microseconds: every change of
-/// the counts moves at least one row's time.
+/// The version of a payer's patterns: the time of the last change in microseconds, and the number of rows, so that a row
+/// that goes tells too. Zero while there are none.
+pub fn version(view: &PayerPatternsView) -> i64 {
+    let rows = 1 + view.reasons.len() + view.procedures.len() + view.patterns.len();
+    view.updated_at.map_or(0, |at| at.timestamp_micros().saturating_add(i64::try_from(rows).unwrap_or(0)))
+}
+
+/// [`version`] without the patterns.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn committed(pool: &PgPool, payer_id: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce((extract(epoch FROM max(updated_at)) * 1000000)::bigint + count(*), 0) AS "version!"
+           FROM denial_patterns WHERE payer_id = $1"#,
+        payer_id
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// The cache entry of a payer's patterns.
 pub fn entry(view: &PayerPatternsView) -> Option<Entry> {
-    let version = view.updated_at.unwrap_or_else(chrono::Utc::now).timestamp_micros();
-    Entry::new(Entity::Pattern, view.payer_id, version, view)
+    Entry::new(Entity::Pattern, view.payer_id, version(view), view)
 }
 
 #[cfg(test)]

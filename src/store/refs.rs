@@ -90,6 +90,13 @@ pub async fn resolve(pool: &PgPool, cache: &Cache, wanted: &Wanted) -> Result<Re
     })
 }
 
+/// These rows never change once they are committed.
+const VERSION: i64 = 1;
+
+fn entry_of(entity: Entity, found: &Reference) -> Option<Entry> {
+    Entry::new(entity, &found.key, VERSION, found)
+}
+
 type Named = Vec<(String, Option<String>)>;
 
 async fn ids(
@@ -99,7 +106,7 @@ async fn ids(
     wanted: Named,
 ) -> Result<BTreeMap<String, i64>, sqlx::Error> {
     let keys: Vec<String> = wanted.iter().map(|(key, _)| key.clone()).collect();
-    let cached: Vec<Option<Reference>> = cache.get_many(entity, &keys, 0).await;
+    let cached: Vec<Option<Reference>> = cache.get_many(entity, &keys, VERSION).await;
     let mut known: BTreeMap<String, i64> =
         cached.into_iter().flatten().map(|reference| (reference.key, reference.id)).collect();
     let missing: Named = wanted.into_iter().filter(|(key, _)| !known.contains_key(key)).collect();
@@ -113,7 +120,8 @@ async fn ids(
         insert(pool, entity, &absent).await?;
         found.extend(select(pool, entity, &absent).await?);
     }
-    cache.put_many(found.iter().filter_map(|found| Entry::new(entity, &found.key, 1, found)).collect()).await;
+    let entries: Vec<Entry> = found.iter().filter_map(|found| entry_of(entity, found)).collect();
+    cache.keep_many(&entries).await;
     known.extend(found.into_iter().map(|reference| (reference.key, reference.id)));
     Ok(known)
 }
@@ -178,12 +186,10 @@ async fn insert(pool: &PgPool, entity: Entity, absent: &Named) -> Result<(), sql
 /// # Errors
 /// PostgreSQL is away.
 pub async fn find(pool: &PgPool, cache: &Cache, entity: Entity, key: &str) -> Result<Option<Reference>, sqlx::Error> {
-    if let Some(reference) = cache.get::<Reference>(entity, key, 0).await {
+    if let Some(reference) = cache.get::<Reference>(entity, key, VERSION).await {
         return Ok(Some(reference));
     }
     let found = select(pool, entity, &vec![(key.to_owned(), None)]).await?.pop();
-    if let Some(entry) = found.as_ref().and_then(|found| Entry::new(entity, &found.key, 1, found)) {
-        cache.put_many(vec![entry]).await;
-    }
+    cache.keep_many(found.as_ref().and_then(|found| entry_of(entity, found)).as_slice()).await;
     Ok(found)
 }

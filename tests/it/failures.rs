@@ -12,13 +12,7 @@ use claimrisk::wire::{Payload, x12_event};
 
 use crate::harness::{Place, eventually};
 
-async fn own_place(servers: &Servers) -> Place {
-    let amqp = servers.rabbitmq.add_vhost("own").await.expect("vhost");
-    let database = servers.postgres.create_database("own").await.expect("database");
-    Place::prepare(amqp, database, servers.redis.url(0), "own".to_owned()).await
-}
-
-fn claims(count: u32, seed: u64) -> Vec<claimrisk::broker::Outgoing> {
+pub fn claims(count: u32, seed: u64) -> Vec<claimrisk::broker::Outgoing> {
     let simulation = simulate(&Options { claims: count, seed, ..Options::default() });
     simulation
         .claims
@@ -30,7 +24,7 @@ fn claims(count: u32, seed: u64) -> Vec<claimrisk::broker::Outgoing> {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_away_costs_no_event_and_no_answer_and_counts_as_errors() {
     let mut servers = Servers::start(ServerOptions::default()).await.expect("servers start");
-    let place = own_place(&servers).await;
+    let place = Place::on(&servers).await;
     let worker = place.worker(&[]).await;
     place.publish(&claims(300, 1)).await;
     place.wait_count("SELECT count(*) FROM claim_submissions", 300).await;
@@ -71,7 +65,7 @@ async fn redis_away_costs_no_event_and_no_answer_and_counts_as_errors() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_and_the_broker_go_and_come_back_and_all_is_applied() {
     let mut servers = Servers::start(ServerOptions::default()).await.expect("servers start");
-    let place = own_place(&servers).await;
+    let place = Place::on(&servers).await;
     let worker = place.worker(&[("CLAIMRISK_BATCH_MESSAGES", "50")]).await;
     place.publish(&claims(1000, 3)).await;
     servers.postgres.stop(StopMode::Immediate).await.expect("stopped");

@@ -55,6 +55,13 @@ impl Place {
         Self::prepare(amqp_url, database_url, redis_url, name).await
     }
 
+    /// A place on servers that no other test uses.
+    pub async fn on(servers: &Servers) -> Self {
+        let amqp = servers.rabbitmq.add_vhost("own").await.expect("vhost");
+        let database = servers.postgres.create_database("own").await.expect("database");
+        Self::prepare(amqp, database, servers.redis.url(0), "own".to_owned()).await
+    }
+
     pub async fn prepare(amqp_url: String, database_url: String, redis_url: String, vhost: String) -> Self {
         let pool = PgPool::connect(&database_url).await.expect("connects");
         let publisher = Publisher::new(SecretUrl::new(amqp_url.clone()), "tests");
@@ -87,10 +94,22 @@ impl Place {
     }
 
     pub fn worker_not_ready(&self, extra: &[(&str, &str)]) -> Worker {
-        let (http, metrics) = (free_port(), free_port());
+        self.start(&["worker"], extra)
+    }
+
+    /// Starts a process that serves the API alone, and waits until it is ready.
+    pub async fn api(&self, extra: &[(&str, &str)]) -> Worker {
+        let api = self.start(&["worker", "--role", "api"], extra);
+        api.wait_ready().await;
+        api
+    }
+
+    fn start(&self, arguments: &[&str], extra: &[(&str, &str)]) -> Worker {
+        // Both at once: asked for one after the other they may be the same.
+        let [http, metrics] = claimrisk::servers::free_ports().expect("free ports");
         let log = std::env::temp_dir().join(format!("claimrisk-it-{}-{metrics}.log", std::process::id()));
         let stderr = std::fs::File::create(&log).expect("log file");
-        let mut command = self.command(&["worker"]);
+        let mut command = self.command(arguments);
         command
             .env("CLAIMRISK_HTTP_ADDR", format!("127.0.0.1:{http}"))
             .env("CLAIMRISK_METRICS_ADDR", format!("127.0.0.1:{metrics}"))
@@ -241,10 +260,6 @@ pub fn sum(metrics: &BTreeMap<String, f64>, name: &str) -> u64 {
 
 pub fn assert_success(output: &Output) {
     assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-}
-
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port()
 }
 
 /// Waits until something holds; `context` explains a failure.

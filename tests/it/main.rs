@@ -3,6 +3,8 @@
 
 mod calibration;
 mod challengers;
+mod coherence;
+mod degraded;
 mod earlier;
 mod failures;
 #[allow(dead_code, reason = "the checks of the files use the rest of it")]
@@ -14,5 +16,7 @@ mod history;
 mod learning;
 mod linking;
 mod observability;
+mod proxy;
 mod queries;
 mod simulated;
+mod statistics;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::scores::load_scores;
 use crate::view::{ClaimLineView, ClaimView, OutcomeView, PayerView, WorklistItem};
@@ -24,11 +24,13 @@ pub(super) fn in_order<T>(ids: &[i64], rows: Vec<T>, id: impl Fn(&T) -> i64) -> 
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
-    let mut claims = load_claim_heads(pool, ids).await?;
+    let mut snapshot = super::snapshot(pool).await?;
+    let mut claims = claim_heads(&mut snapshot, ids).await?;
     let mut lines_of = BTreeMap::new();
     for part in ids.chunks(PART) {
-        lines_of.extend(lines(pool, part).await?);
+        lines_of.extend(lines(&mut snapshot, part).await?);
     }
+    snapshot.commit().await?;
     for claim in &mut claims {
         claim.lines = lines_of.remove(&claim.id).unwrap_or_default();
     }
@@ -40,14 +42,21 @@ pub async fn load_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, s
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_claim_heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
+    let mut snapshot = super::snapshot(pool).await?;
+    let claims = claim_heads(&mut snapshot, ids).await?;
+    snapshot.commit().await?;
+    Ok(claims)
+}
+
+async fn claim_heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
     let mut claims = Vec::with_capacity(ids.len());
     for part in ids.chunks(PART) {
-        claims.extend(heads(pool, part).await?);
+        claims.extend(heads(connection, part).await?);
     }
     Ok(in_order(ids, claims, |claim| claim.id))
 }
 
-async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
+async fn heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT c.id, c.practice_id, a.practice_key, c.payer_id, p.payer_key, p.name AS payer_name, c.provider_id,
                b.provider_key AS "provider_key?", c.patient_control_number, c.responsibility, c.claim_control_number,
@@ -63,9 +72,9 @@ async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error
            WHERE c.id = ANY($1)"#,
         ids
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
-    let mut outcomes = outcomes(pool, ids).await?;
+    let mut outcomes = outcomes(connection, ids).await?;
     let claims = rows.into_iter().map(|row| ClaimView {
         id: row.id,
         practice_id: row.practice_id,
@@ -104,7 +113,10 @@ async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error
     Ok(claims.collect())
 }
 
-async fn outcomes(pool: &PgPool, claims: &[i64]) -> Result<BTreeMap<i64, Vec<OutcomeView>>, sqlx::Error> {
+async fn outcomes(
+    connection: &mut PgConnection,
+    claims: &[i64],
+) -> Result<BTreeMap<i64, Vec<OutcomeView>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT o.claim_id, o.initial_outcome, o.final_outcome,
                o.net_payment_amount::text AS "net_payment_amount!", o.overturned,
@@ -112,7 +124,7 @@ async fn outcomes(pool: &PgPool, claims: &[i64]) -> Result<BTreeMap<i64, Vec<Out
            FROM claim_outcomes o WHERE o.claim_id = ANY($1) ORDER BY o.claim_id, o.submission_id"#,
         claims
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut outcomes: BTreeMap<i64, Vec<OutcomeView>> = BTreeMap::new();
     for row in rows {
@@ -127,7 +139,10 @@ async fn outcomes(pool: &PgPool, claims: &[i64]) -> Result<BTreeMap<i64, Vec<Out
     Ok(outcomes)
 }
 
-async fn lines(pool: &PgPool, claims: &[i64]) -> Result<BTreeMap<i64, Vec<ClaimLineView>>, sqlx::Error> {
+async fn lines(
+    connection: &mut PgConnection,
+    claims: &[i64],
+) -> Result<BTreeMap<i64, Vec<ClaimLineView>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT claim_id, line_number, control_number, procedure_code, modifiers, revenue_code,
                charge_amount::text AS "charge_amount!", trim_scale(units)::text AS units, place_of_service,
@@ -135,7 +150,7 @@ async fn lines(pool: &PgPool, claims: &[i64]) -> Result<BTreeMap<i64, Vec<ClaimL
            FROM claim_lines WHERE claim_id = ANY($1) ORDER BY claim_id, line_number"#,
         claims
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut lines: BTreeMap<i64, Vec<ClaimLineView>> = BTreeMap::new();
     for row in rows {

@@ -203,7 +203,7 @@ impl List {
 /// # Errors
 /// PostgreSQL is away.
 pub async fn page(pool: &PgPool, list: &List, request: PageRequest, count: bool) -> Result<Page, sqlx::Error> {
-    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut transaction = super::snapshot(pool).await?;
     // A filter that most rows pass would make the planner read the whole table; an index keeps that bounded.
     sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *transaction).await?;
     let mut query = list.select(false);

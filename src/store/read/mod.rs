@@ -1,7 +1,7 @@
 //! What the API reads, and the loaders that fill the cache.
 //!
-//! A loader reads the row that carries the version first and what hangs on it afterwards: a value in the cache may then be
-//! newer than its version says, never older. Must never: scan a table that grows with the claims.
+//! A loader of rows and what hangs on them reads all of it in one snapshot, so that a value is what was committed at some
+//! moment. Must never: scan a table that grows with the claims.
 
 mod claims;
 mod ledger;
@@ -20,6 +20,39 @@ pub use scores::{history, history_length, load_scores};
 use sqlx::PgPool;
 
 use crate::cache::{Entity, Entry};
+use crate::store::patterns;
+
+/// The version of what is cached by a table id, as it is committed at this moment: the row's revision, the id of a claim's
+/// current score. A cached value of any other version is not to be served. `None` when there is no such row.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn version(pool: &PgPool, entity: Entity, id: i64) -> Result<Option<i64>, sqlx::Error> {
+    match entity {
+        Entity::Claim => {
+            sqlx::query_scalar!("SELECT revision FROM claims WHERE id = $1", id).fetch_optional(pool).await
+        }
+        Entity::RiskScore => {
+            sqlx::query_scalar!("SELECT id FROM risk_scores WHERE claim_id = $1 ORDER BY id DESC LIMIT 1", id)
+                .fetch_optional(pool)
+                .await
+        }
+        Entity::Remittance => {
+            sqlx::query_scalar!("SELECT revision FROM remittances WHERE id = $1", id).fetch_optional(pool).await
+        }
+        Entity::Episode => {
+            sqlx::query_scalar!("SELECT revision FROM claim_episodes WHERE id = $1", id).fetch_optional(pool).await
+        }
+        Entity::Pattern => patterns::committed(pool, id).await.map(Some),
+        // Known by the keys of events, and never changed; lists have a fence of their own.
+        Entity::Payer | Entity::Provider | Entity::Practice | Entity::Count => Ok(None),
+    }
+}
+
+/// A transaction that sees the database as it is at its first statement. To be used in a task that is not cancelled.
+async fn snapshot(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+}
 
 /// Cache entries of rows that changed: claims, the current scores of claims, remittances, episodes, each by id.
 /// Ids without a row are left out.

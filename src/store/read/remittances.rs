@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::claims::{PART, in_order};
 use crate::view::{EpisodeView, PayerView, RemittanceLineView, RemittanceView};
@@ -19,11 +19,13 @@ fn from_json<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, sqlx::Error> {
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_remittances(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
-    let mut remittances = load_remittance_heads(pool, ids).await?;
+    let mut snapshot = super::snapshot(pool).await?;
+    let mut remittances = remittance_heads(&mut snapshot, ids).await?;
     let mut lines_of = BTreeMap::new();
     for part in ids.chunks(PART) {
-        lines_of.extend(lines(pool, part).await?);
+        lines_of.extend(lines(&mut snapshot, part).await?);
     }
+    snapshot.commit().await?;
     for remittance in &mut remittances {
         remittance.lines = lines_of.remove(&remittance.id).unwrap_or_default();
     }
@@ -35,14 +37,19 @@ pub async fn load_remittances(pool: &PgPool, ids: &[i64]) -> Result<Vec<Remittan
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_remittance_heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    remittance_heads(&mut connection, ids).await
+}
+
+async fn remittance_heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
     let mut remittances = Vec::with_capacity(ids.len());
     for part in ids.chunks(PART) {
-        remittances.extend(heads(pool, part).await?);
+        remittances.extend(heads(connection, part).await?);
     }
     Ok(in_order(ids, remittances, |remittance| remittance.id))
 }
 
-async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
+async fn heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT r.id, r.practice_id, a.practice_key, r.payer_id, p.payer_key, p.name AS payer_name, r.claim_id,
                r.link_state, r.trace_number, r.patient_control_number, r.payer_claim_control_number, r.claim_ordinal,
@@ -58,7 +65,7 @@ async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::
            WHERE r.id = ANY($1)"#,
         ids
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut remittances = Vec::with_capacity(rows.len());
     for row in rows {
@@ -101,7 +108,10 @@ async fn heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::
     Ok(remittances)
 }
 
-async fn lines(pool: &PgPool, ids: &[i64]) -> Result<BTreeMap<i64, Vec<RemittanceLineView>>, sqlx::Error> {
+async fn lines(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<BTreeMap<i64, Vec<RemittanceLineView>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT remittance_id, line_number, control_number, procedure_code, modifiers, revenue_code,
                charge_amount::text AS "charge_amount!", payment_amount::text AS "payment_amount!",
@@ -110,7 +120,7 @@ async fn lines(pool: &PgPool, ids: &[i64]) -> Result<BTreeMap<i64, Vec<Remittanc
            FROM remittance_lines WHERE remittance_id = ANY($1) ORDER BY remittance_id, line_number"#,
         ids
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut lines: BTreeMap<i64, Vec<RemittanceLineView>> = BTreeMap::new();
     for row in rows {
