@@ -133,7 +133,8 @@ pub(super) async fn calculate(
     Ok(Json(score))
 }
 
-/// Scores a claim as events carry it in `data`, without storing anything of it.
+/// Scores a claim as events carry it in `data`, without storing anything of it. A whole event counts as sent at its time,
+/// anything else as sent now.
 #[utoipa::path(post, path = "/api/v1/risk/what-if", tag = "risk",
     request_body(content = Object, description = "A claim as in the `data` of claim.submitted.v1"), responses(
         (status = 200, body = ScoreView),
