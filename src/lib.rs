@@ -1,7 +1,7 @@
 //! claimrisk: scores insurance claims for their risk of denial, and learns from the remittances that come back.
 //!
-//! The way of an event: delivery, decode, batch, link, score, persist, cache, settle ([`flow`]). What is decided on that
-//! way is decided by pure functions ([`domain`]); PostgreSQL ([`store`]) holds the truth, Redis ([`cache`]) a copy of it.
+//! The way of an event: delivery, batch, decode, read, score, persist, link, cache, settle ([`flow`]). What is decided on
+//! that way is decided by pure functions ([`domain`]); PostgreSQL ([`store`]) holds the truth, Redis ([`cache`]) a copy.
 //! In reading order: the domain, the events as they travel, the flow and what it stands on, the API, the commands.
 
 #![forbid(unsafe_code)]

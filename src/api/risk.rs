@@ -20,13 +20,11 @@ use crate::cache::Entity;
 use crate::domain::claim::Claim;
 use crate::domain::earlier::Moment;
 use crate::domain::types::Instant;
+use crate::flow::rescore::{New, Rescoring};
 use crate::store::earlier;
-use crate::store::read::{self, Rescored};
+use crate::store::read;
 use crate::view::{RiskScoreView, ScoreChanges, ScoreView, changes};
 use crate::wire::{self, Violation};
-
-/// How often a claim is scored anew when it is sent again while that is done.
-const RACES: usize = 4;
 
 /// A score with what tells it from the one before.
 #[derive(Serialize, ToSchema)]
@@ -137,21 +135,10 @@ pub(super) async fn calculate(
     PathText(claim_id): PathText,
 ) -> Result<Json<RiskScoreView>, ApiError> {
     let id = params::id("claim_id", &claim_id)?;
-    let mut stored = false;
-    for _ in 0..RACES {
-        let submitted = read::newest_submission(&state.pool, id).await?.ok_or_else(|| ApiError::not_found("claim"))?;
-        let claim = wire::read_claim(&submitted.body).map_err(|violation| {
-            tracing::error!(%violation, "a stored claim cannot be read");
-            ApiError::internal()
-        })?;
-        let view = score_claim(&state, &claim, submitted.moment()).await?;
-        if read::store_score(&state.pool, id, &submitted, &view).await? == Rescored::Stored {
-            stored = true;
-            break;
-        }
-    }
-    if !stored {
-        return Err(ApiError::unavailable("the claim is being sent again and again; try later"));
+    let (pool, model, levels) = (&state.pool, &state.model.current(), &state.config.levels);
+    let moved = Rescoring { pool, model, levels, new: New::Any }.run(&[id]).await?;
+    if moved.claims.is_empty() {
+        return Err(ApiError::not_found("claim"));
     }
     state.cache.put_many(&read::cache_entries(&state.pool, &[id], &[id], &[], &[]).await?).await;
     let score = read::load_scores(&state.pool, &[id]).await?.pop().ok_or_else(|| ApiError::not_found("claim"))?;
@@ -159,7 +146,8 @@ pub(super) async fn calculate(
     Ok(Json(score))
 }
 
-/// Scores a claim as events carry it in `data`, without storing anything of it.
+/// Scores a claim as events carry it in `data`, without storing anything of it. A whole event counts as sent at its time,
+/// anything else as sent now.
 #[utoipa::path(post, path = "/api/v1/risk/what-if", tag = "risk",
     request_body(content = Object, description = "A claim as in the `data` of claim.submitted.v1"), responses(
         (status = 200, body = ScoreView),

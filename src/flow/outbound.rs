@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, Persisted, rescore};
+use super::rescore::{New, Rescoring};
+use super::{Context, Persisted};
 use crate::broker::Outgoing;
 use crate::cache::Entity;
 use crate::metrics::{self, Settled};
@@ -32,7 +33,8 @@ pub(super) async fn rescore_late(context: &Context, model: &InForce, result: &mu
     if late.is_empty() {
         return;
     }
-    match rescore::late(&context.pool, model, &context.config.levels, &late).await {
+    let (pool, levels) = (&context.pool, &context.config.levels);
+    match (Rescoring { pool, model, levels, new: New::Differing }).run(&late).await {
         Ok(moved) => {
             result.changes.claims.extend(moved.claims);
             send(context, &moved.messages).await;

@@ -1,22 +1,39 @@
-//! Scores stored claims again, with what is in force and what is known now, and stores the scores that moved.
+//! Scores stored claims again, with the model in force and what is known now, and stores the scores that tell something new.
 //!
-//! Must never: store a score of a submission that is not the claim's newest any more.
+//! A score that is stored was made while its claim was locked, of what was committed by then: of two processes that score a
+//! claim at once, the one that stores last has seen all. Must never: be cancelled while it stores.
 
-use sqlx::PgPool;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
 
 use super::outbound::rescored;
 use crate::broker::Outgoing;
 use crate::domain::claim::Claim;
 use crate::domain::score::Levels;
-use crate::error::Failure;
+use crate::error::{Cause, Failure};
 use crate::model::InForce;
+use crate::retry::Delays;
 use crate::store::earlier::{self, Asked};
-use crate::store::read::{self, Rescored, ScoredClaim};
+use crate::store::read::{self, NewScore, ScoredClaim};
 use crate::view::ScoreView;
 use crate::wire;
 
 /// Claims looked at together.
 const PAGE: usize = 200;
+/// How often scores are stored anew when that met another worker.
+const RACES: usize = 8;
+
+/// Which scores tell something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum New {
+    /// Those on another level, or moved by so many tenths of a point at least.
+    Moved(u16),
+    /// Those that differ, or were made of something else.
+    Differing,
+    /// Any.
+    Any,
+}
 
 /// What moved.
 #[derive(Debug, Default)]
@@ -27,66 +44,89 @@ pub(crate) struct Moved {
     pub(crate) messages: Vec<Outgoing>,
 }
 
-/// Which scores are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
-    /// Those on another level, or moved by so many tenths of a point at least.
-    Moved(u16),
-    /// Those that were made of something else, too.
-    Differing,
+/// What claims are scored with, and which of the scores are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Rescoring<'a> {
+    pub(crate) pool: &'a PgPool,
+    pub(crate) model: &'a InForce,
+    pub(crate) levels: &'a Levels,
+    pub(crate) new: New,
 }
 
-/// Scores claims again and stores the scores that tell something new.
-///
-/// # Errors
-/// PostgreSQL is away or busy; what was stored before stays stored.
-pub(crate) async fn rescore(
-    pool: &PgPool,
-    model: &InForce,
-    levels: &Levels,
-    claims: &[ScoredClaim],
-    store: Store,
-) -> Result<Moved, Failure> {
-    // What is stored was read before, when its event came.
-    let read = claims.iter().filter_map(|scored| Some((scored, wire::read_claim(&scored.submitted.body).ok()?)));
-    let read: Vec<(&ScoredClaim, Claim)> = read.collect();
-    let asked: Vec<Asked<'_>> = read.iter().map(|(scored, claim)| (claim, scored.submitted.moment())).collect();
-    let earlier = earlier::of_stored(&mut *pool.acquire().await?, &asked).await?;
-    let mut moved = Moved::default();
-    for ((old, claim), earlier) in read.iter().zip(earlier) {
-        let day = old.submitted.version_time.date_naive();
-        let view = ScoreView::of(&model.score(claim, day, earlier, levels));
-        let same_level = view.risk_level == old.risk_level;
-        let by = view.overall_tenths().abs_diff(old.overall_tenths);
-        let stays = match store {
-            Store::Moved(least) => by < least,
-            Store::Differing => by == 0 && view.input_hash == old.input_hash,
-        };
-        if same_level && stays {
-            continue;
+impl Rescoring<'_> {
+    /// Scores claims again. Ids without a claim are passed over.
+    ///
+    /// # Errors
+    /// PostgreSQL is away or busy; what was stored before stays stored.
+    pub(crate) async fn run(self, claims: &[i64]) -> Result<Moved, Failure> {
+        let mut all = Moved::default();
+        for part in claims.chunks(PAGE) {
+            let moved = self.page(part).await?;
+            all.claims.extend(moved.claims);
+            all.messages.extend(moved.messages);
         }
-        if read::store_score(pool, old.claim_id, &old.submitted, &view).await? == Rescored::Stored {
-            moved.claims.push(old.claim_id);
-            if !same_level {
-                moved.messages.push(rescored(old.claim_id, &view, old.overall_tenths, &old.risk_level));
+        Ok(all)
+    }
+
+    async fn page(self, claims: &[i64]) -> Result<Moved, Failure> {
+        // First without locks: most scores stay as they are.
+        let found = self.score(&mut *self.pool.acquire().await?, claims).await?;
+        let claims: Vec<i64> = found.iter().map(|(old, _)| old.claim_id).collect();
+        if claims.is_empty() {
+            return Ok(Moved::default());
+        }
+        let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
+        for _ in 1..RACES {
+            match self.store(&claims).await {
+                Err(Failure::Transient(Cause::DatabaseBusy, _)) => tokio::time::sleep(delays.next_delay()).await,
+                result => return result,
             }
         }
+        self.store(&claims).await
     }
-    Ok(moved)
-}
 
-/// Scores claims again on which something bears that came late. What differs is stored, so that the order of arrival leaves
-/// no trace.
-///
-/// # Errors
-/// PostgreSQL is away or busy; what was stored before stays stored.
-pub(crate) async fn late(pool: &PgPool, model: &InForce, levels: &Levels, ids: &[i64]) -> Result<Moved, Failure> {
-    let mut all = Moved::default();
-    for part in ids.chunks(PAGE) {
-        let claims = read::scored_claims(pool, part).await?;
-        let moved = rescore(pool, model, levels, &claims, Store::Differing).await?;
-        all.claims.extend(moved.claims);
-        all.messages.extend(moved.messages);
+    async fn store(self, claims: &[i64]) -> Result<Moved, Failure> {
+        let mut transaction = crate::store::begin(self.pool).await?;
+        read::lock_claims(&mut transaction, claims).await?;
+        // Only what is read after the locks are held sees what others committed before.
+        let (old, new): (Vec<_>, Vec<_>) = self.score(&mut transaction, claims).await?.into_iter().unzip();
+        read::store_scores(&mut transaction, &new).await?;
+        transaction.commit().await?;
+        let moved = old.iter().zip(&new).filter(|(old, new)| old.risk_level != new.score.risk_level);
+        let message = |(old, new): (&ScoredClaim, &NewScore)| {
+            rescored(new.claim_id, &new.score, old.overall_tenths, &old.risk_level)
+        };
+        Ok(Moved { messages: moved.map(message).collect(), claims: new.iter().map(|new| new.claim_id).collect() })
     }
-    Ok(all)
+
+    /// The scores that tell something new.
+    async fn score(
+        self,
+        connection: &mut PgConnection,
+        claims: &[i64],
+    ) -> Result<Vec<(ScoredClaim, NewScore)>, Failure> {
+        let stored = read::scored_claims(connection, claims).await?;
+        // What is stored was read before, when its event came.
+        let read = stored.into_iter().filter_map(|old| wire::read_claim(&old.body).ok().map(|claim| (old, claim)));
+        let read: Vec<(ScoredClaim, Claim)> = read.collect();
+        let asked: Vec<Asked<'_>> = read.iter().map(|(old, claim)| (claim, old.moment())).collect();
+        let earlier = earlier::of_stored(connection, &asked).await?;
+        let scored = read.into_iter().zip(earlier).map(|((old, claim), earlier)| {
+            let day = old.version_time.date_naive();
+            let score = ScoreView::of(&self.model.score(&claim, day, earlier, self.levels));
+            let new = NewScore { claim_id: old.claim_id, submission_id: old.submission_id, score };
+            (old, new)
+        });
+        Ok(scored.filter(|(old, new)| self.is_new(old, &new.score)).collect())
+    }
+
+    fn is_new(self, old: &ScoredClaim, score: &ScoreView) -> bool {
+        let by = score.overall_tenths().abs_diff(old.overall_tenths);
+        let is_new = match self.new {
+            New::Moved(least) => by >= least,
+            New::Differing => by > 0 || score.input_hash != old.input_hash,
+            New::Any => true,
+        };
+        is_new || score.risk_level != old.risk_level
+    }
 }

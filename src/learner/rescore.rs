@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Means;
 use crate::error::Failure;
-use crate::flow::rescore::{Store, rescore};
-use crate::store::read::{self, ScoredClaim};
+use crate::flow::rescore::{New, Rescoring};
+use crate::store::read;
 
 /// Claims looked at together.
 const PAGE: i64 = 200;
@@ -50,16 +50,17 @@ impl Progress {
                 self.after = None;
                 break;
             };
-            self.after = Some(last.claim_id);
+            self.after = Some(*last);
             self.looked += u64::try_from(page.len()).unwrap_or(0);
             self.page(means, &page).await?;
         }
         Ok(())
     }
 
-    async fn page(&mut self, means: &Means, page: &[ScoredClaim]) -> Result<(), Failure> {
-        let in_force = means.model.current();
-        let moved = rescore(&means.pool, &in_force, &means.config.levels, page, Store::Moved(MOVED_TENTHS)).await?;
+    async fn page(&mut self, means: &Means, page: &[i64]) -> Result<(), Failure> {
+        let model = means.model.current();
+        let (pool, levels) = (&means.pool, &means.config.levels);
+        let moved = Rescoring { pool, model: &model, levels, new: New::Moved(MOVED_TENTHS) }.run(page).await?;
         self.moved += u64::try_from(moved.claims.len()).unwrap_or(0);
         if !moved.claims.is_empty() {
             let entries = read::cache_entries(&means.pool, &moved.claims, &moved.claims, &[], &[]).await?;

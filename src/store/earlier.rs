@@ -73,13 +73,15 @@ async fn read(
     if with_member.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let claims = sqlx::query_scalar!(
-        r#"SELECT DISTINCT s.claim_id AS "claim_id!"
-           FROM unnest($1::bigint[], $2::timestamptz[], $3::text[]) AS r (member_key, time, event)
-           CROSS JOIN LATERAL (SELECT s.claim_id FROM claim_submissions s
+    let rows = sqlx::query!(
+        r#"SELECT r.place AS "place!", s.claim_id, s.alone AS "alone!"
+           FROM unnest($1::bigint[], $2::timestamptz[], $3::text[]) WITH ORDINALITY AS r (member_key, time, event, place)
+           CROSS JOIN LATERAL (SELECT s.claim_id, (s.version_time, s.version_id, s.first_time) = (r.time, r.event, r.time) AS alone
+               FROM claim_submissions s
                WHERE s.member_key = r.member_key AND s.version_time >= r.time - make_interval(days => $4)
                  AND (s.version_time, s.version_id) <= (r.time, r.event COLLATE "C")
-               ORDER BY s.version_time DESC, s.version_id DESC LIMIT $5) AS s"#,
+               ORDER BY s.version_time DESC, s.version_id DESC LIMIT $5) AS s
+           ORDER BY r.place"#,
         &column!(with_member, |(key, _)| *key),
         &column!(with_member, |(_, (time, _))| *time),
         &column!(with_member, |(_, (_, event))| *event) as _,
@@ -88,6 +90,11 @@ async fn read(
     )
     .fetch_all(&mut *connection)
     .await?;
+    // A claim that finds nothing but itself, sent once, has no past.
+    let of_claims =
+        rows.chunk_by(|one, other| one.place == other.place).filter(|rows| !rows.iter().all(|row| row.alone));
+    let claims: BTreeSet<i64> = of_claims.flatten().map(|row| row.claim_id).collect();
+    let claims: Vec<i64> = claims.into_iter().collect();
     if claims.is_empty() {
         return Ok(BTreeMap::new());
     }

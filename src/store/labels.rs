@@ -124,10 +124,13 @@ pub async fn history(pool: &PgPool, tables: &Arc<ReferenceTables>) -> Result<His
         let read: Vec<(&Row, Claim)> = rows.iter().filter_map(|row| Some((row, row.claim()?))).collect();
         let asked: Vec<Asked<'_>> = read.iter().map(|(row, claim)| (claim, row.sent())).collect();
         let scored = earlier::of_stored(&mut connection, &asked).await?;
-        let asked: Vec<Asked<'_>> = read.iter().map(|(row, claim)| (claim, row.taught())).collect();
-        let taught = earlier::of_stored(&mut connection, &asked).await?;
-        let all = read.iter().zip(scored.into_iter().zip(taught));
-        submissions.extend(all.map(|((row, claim), (scored, taught))| row.told(claim, tables, scored, taught)));
+        let apart = read.iter().filter(|(row, _)| row.taught() != row.sent());
+        let asked: Vec<Asked<'_>> = apart.map(|(row, claim)| (claim, row.taught())).collect();
+        let mut taught = earlier::of_stored(&mut connection, &asked).await?.into_iter();
+        submissions.extend(read.iter().zip(scored).map(|((row, claim), scored)| {
+            let apart = (row.taught() != row.sent()).then(|| row.facts(claim, tables, taught.next().flatten()));
+            row.told(claim, &row.facts(claim, tables, scored), apart.as_ref())
+        }));
     }
     Ok(History::of_submissions(submissions))
 }
@@ -230,21 +233,14 @@ impl Row {
         Facts::of(claim, self.version_time.date_naive()).with_tables(Arc::clone(tables)).with_earlier(earlier)
     }
 
-    fn told(
-        &self,
-        claim: &Claim,
-        tables: &Arc<ReferenceTables>,
-        scored: Option<Vec<EarlierClaim>>,
-        taught: Option<Vec<EarlierClaim>>,
-    ) -> Told {
-        let facts = self.facts(claim, tables, scored);
-        let answer = self.answer(claim, &facts).and_then(|(order, label)| {
+    /// The submission as it was scored, and with what its answer teaches of, where that is something apart.
+    fn told(&self, claim: &Claim, facts: &Facts, taught: Option<&Facts>) -> Told {
+        let answer = self.answer(claim, facts).and_then(|(order, label)| {
             let outcome = Outcome::parse(self.initial_outcome.as_deref()?)?;
-            let other = self.taught() != self.sent();
-            let features = other.then(|| factors(claim, &self.facts(claim, tables, taught)));
+            let features = taught.map(|taught| factors(claim, taught));
             Some(Answer { outcome, label, order, arrived: self.arrived?, features })
         });
-        Told::of(claim, &facts, (self.version_time, self.version_id.clone()), answer)
+        Told::of(claim, facts, (self.version_time, self.version_id.clone()), answer)
     }
 
     fn answer(&self, claim: &Claim, facts: &Facts) -> Option<(OrderKey, Label)> {

@@ -63,7 +63,7 @@ pub fn pool(config: &Config) -> Result<PgPool, CommandError> {
 }
 
 /// Begins a transaction, and measures how long the pool let it wait.
-async fn begin(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+pub(crate) async fn begin(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
     let started = Instant::now();
     let begun = pool.begin().await;
     metrics::pool_wait(Pool::Postgres, started);

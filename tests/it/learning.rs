@@ -45,6 +45,12 @@ fn breaking(history: &History, rule: &str) -> usize {
     history.submissions.iter().filter(is_rule).count()
 }
 
+/// A service that was sent twice, by its second claim.
+fn duplicate(history: &History) -> &Told {
+    let is_rule = |told: &&Told| told.features.claim().iter().any(|one| told.features.key(one) == "rule/DU01");
+    history.submissions.iter().find(is_rule).expect("a duplicate")
+}
+
 /// The version of the model in force at a worker.
 pub async fn model(worker: &Worker) -> String {
     let (_, health) = worker.get("/api/v1/health/detailed").await;
@@ -115,8 +121,10 @@ async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() 
     assert!(of_files.lines().count() > 500, "{of_files}");
     assert_eq!(of_files, scores("database.csv", "--from-database"));
 
-    // The files alone give the same score as the fleet.
-    let claim = events.iter().find(|event| matches!(event.payload, Payload::Claim(_))).expect("a claim");
+    // The files alone give the same score as the fleet: of a claim that something was sent before.
+    let number = &duplicate(&history).key.1;
+    let is_it = |event: &&Event| matches!(&event.payload, Payload::Claim(claim) if claim.patient_control_number.expose() == number);
+    let claim = events.iter().find(is_it).expect("a claim");
     std::fs::write(folder.join("claim.ndjson"), line(claim)).expect("written");
     let output = place
         .command(&["score", "claim.ndjson", "--history", "history.ndjson", "--output", "json"])
@@ -133,5 +141,6 @@ async fn the_fleet_learns_what_the_files_teach_although_its_learner_is_killed() 
         assert_eq!(rows[0][field], what_if[field], "{field}");
     }
     assert_eq!(what_if["model_version"], version.as_str());
+    assert!(what_if.to_string().contains("\"DU01\""), "{what_if}");
     assert_eq!(other.terminate(), 0);
 }

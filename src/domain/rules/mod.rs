@@ -39,7 +39,7 @@ use super::claim::{Claim, ServiceLine};
 use super::reference::Code;
 
 /// The version of the catalogue: changes when a rule, its wording or its prior changes.
-pub const RULE_SET_VERSION: &str = "2026.2";
+pub const RULE_SET_VERSION: &str = "2026.3";
 
 /// The six groups that contributions are added up in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,7 +14,7 @@ pub use claims::{load_claim_heads, load_claims, worklist};
 pub use ledger::{AuditEntity, audit, receipt};
 pub use lists::{Fence, Filter, List, Page, PageRequest, fence, page};
 pub use remittances::{load_episodes, load_remittance_heads, load_remittances};
-pub use rescore::{Rescored, ScoredClaim, Submitted, newest_submission, open_claims, scored_claims, store_score};
+pub use rescore::{NewScore, ScoredClaim, lock_claims, open_claims, scored_claims, store_scores};
 pub use scores::{history, history_length, load_scores};
 
 use sqlx::PgPool;

@@ -1,6 +1,6 @@
-//! Scores a claim anew: its newest submission as it was sent, and the new score beside it.
+//! Scores claims anew: their newest submissions as they were sent, and the new scores beside them.
 
-use sqlx::{PgPool, types::Json};
+use sqlx::{PgConnection, PgPool, types::Json};
 
 use crate::domain::earlier::Moment;
 use crate::domain::types::Instant;
@@ -8,26 +8,7 @@ use crate::error::Failure;
 use crate::store::claims::append_scores;
 use crate::view::ScoreView;
 
-/// The newest submission of a claim.
-pub struct Submitted {
-    /// Id of the submission.
-    pub id: i64,
-    /// The claim as sent, in the vocabulary of the events.
-    pub body: Vec<u8>,
-    /// Time of its event.
-    pub version_time: Instant,
-    /// Id of its event.
-    pub version_id: String,
-}
-
-impl Submitted {
-    /// When it was sent.
-    pub fn moment(&self) -> Moment<'_> {
-        (self.version_time, &self.version_id)
-    }
-}
-
-/// A claim with its current score.
+/// A claim with its current score and its newest submission.
 pub struct ScoredClaim {
     /// The claim.
     pub claim_id: i64,
@@ -37,30 +18,53 @@ pub struct ScoredClaim {
     pub risk_level: String,
     /// The digest of what its current score was made of.
     pub input_hash: String,
-    /// Its newest submission.
-    pub submitted: Submitted,
+    /// Id of the submission.
+    pub submission_id: i64,
+    /// The claim as sent, in the vocabulary of the events.
+    pub body: Vec<u8>,
+    /// Time of its event.
+    pub version_time: Instant,
+    /// Id of its event.
+    pub version_id: String,
 }
 
-/// Reads open claims with their newest submissions, in the order of their ids, from behind `after` on.
+impl ScoredClaim {
+    /// When it was sent.
+    pub fn moment(&self) -> Moment<'_> {
+        (self.version_time, &self.version_id)
+    }
+}
+
+/// Open claims in the order of their ids, from behind `after` on.
 ///
 /// # Errors
 /// PostgreSQL is away.
-pub async fn open_claims(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<ScoredClaim>, sqlx::Error> {
-    let ids = sqlx::query_scalar!(
+pub async fn open_claims(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
         "SELECT id FROM claims WHERE status IN ('submitted', 'accepted', 'rejected') AND id > $1 ORDER BY id LIMIT $2",
         after,
         limit
     )
     .fetch_all(pool)
-    .await?;
-    scored_claims(pool, &ids).await
+    .await
 }
 
-/// Reads claims with their newest submissions, in the order of their ids.
+/// Locks claims in the order of their ids, until the end of the transaction.
+///
+/// # Errors
+/// PostgreSQL is away or busy.
+pub async fn lock_claims(connection: &mut PgConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT id FROM claims WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", ids)
+        .fetch_all(connection)
+        .await?;
+    Ok(())
+}
+
+/// Reads claims with their current scores and newest submissions, in the order of their ids.
 ///
 /// # Errors
 /// PostgreSQL is away.
-pub async fn scored_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ScoredClaim>, sqlx::Error> {
+pub async fn scored_claims(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ScoredClaim>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT c.id AS claim_id, (c.overall_score * 10)::bigint AS "tenths!", c.risk_level, r.input_hash, s.id, s.version_time,
                s.version_id, s.body AS "body: Json<Box<serde_json::value::RawValue>>"
@@ -70,7 +74,7 @@ pub async fn scored_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ScoredClaim
            WHERE c.id = ANY($1) ORDER BY c.id"#,
         ids
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(rows
         .into_iter()
@@ -79,83 +83,40 @@ pub async fn scored_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ScoredClaim
             overall_tenths: u16::try_from(row.tenths).unwrap_or(0),
             risk_level: row.risk_level,
             input_hash: row.input_hash,
-            submitted: Submitted {
-                id: row.id,
-                body: row.body.0.get().as_bytes().to_vec(),
-                version_time: row.version_time,
-                version_id: row.version_id,
-            },
+            submission_id: row.id,
+            body: row.body.0.get().as_bytes().to_vec(),
+            version_time: row.version_time,
+            version_id: row.version_id,
         })
         .collect())
 }
 
-/// What came of storing a score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rescored {
-    /// It is the claim's current score now.
-    Stored,
-    /// The claim was sent again meanwhile: what was scored is not its newest submission any more.
-    Outdated,
+/// A score of a claim's newest submission.
+pub struct NewScore {
+    /// The claim.
+    pub claim_id: i64,
+    /// Its newest submission.
+    pub submission_id: i64,
+    /// The score.
+    pub score: ScoreView,
 }
 
-/// Reads the newest submission of a claim; `None` when there is no such claim.
+/// Appends scores and makes them the claims' current ones. The claims are locked since before their submissions were read.
 ///
 /// # Errors
-/// PostgreSQL is away.
-pub async fn newest_submission(pool: &PgPool, claim_id: i64) -> Result<Option<Submitted>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT id, body AS "body: Json<Box<serde_json::value::RawValue>>", version_time, version_id
-           FROM claim_submissions WHERE claim_id = $1 ORDER BY version_time DESC, version_id DESC LIMIT 1"#,
-        claim_id
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.map(|row| Submitted {
-        id: row.id,
-        body: row.body.0.get().as_bytes().to_vec(),
-        version_time: row.version_time,
-        version_id: row.version_id,
-    }))
-}
-
-/// Appends a score of `submitted` and makes it the claim's current one, in one transaction. To be run in a task that is
-/// not cancelled.
-///
-/// # Errors
-/// PostgreSQL is away or busy; nothing is kept then.
-pub async fn store_score(
-    pool: &PgPool,
-    claim_id: i64,
-    submitted: &Submitted,
-    score: &ScoreView,
-) -> Result<Rescored, Failure> {
-    let mut transaction = crate::store::begin(pool).await?;
-    sqlx::query!("SELECT id FROM claims WHERE id = $1 FOR NO KEY UPDATE", claim_id)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let newest = sqlx::query!(
-        "SELECT id, version_time, version_id FROM claim_submissions WHERE claim_id = $1
-         ORDER BY version_time DESC, version_id DESC LIMIT 1",
-        claim_id
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    let scored = (submitted.id, submitted.version_time, submitted.version_id.as_str());
-    if (newest.id, newest.version_time, newest.version_id.as_str()) != scored {
-        transaction.rollback().await?;
-        return Ok(Rescored::Outdated);
-    }
-    append_scores(&mut transaction, &[(submitted.id, score.clone())]).await?;
+/// PostgreSQL is away or busy.
+pub async fn store_scores(connection: &mut PgConnection, new: &[NewScore]) -> Result<(), Failure> {
+    let appended: Vec<(i64, ScoreView)> = new.iter().map(|new| (new.submission_id, new.score.clone())).collect();
+    append_scores(connection, &appended).await?;
     sqlx::query!(
-        "UPDATE claims SET overall_score = $2::bigint::numeric / 10, risk_level = $3,
-             expected_loss = round(total_charge_amount * $2::bigint / 1000, 2), revision = revision + 1, updated_at = now()
-         WHERE id = $1",
-        claim_id,
-        i64::from(score.overall_tenths()),
-        score.risk_level
+        "UPDATE claims c SET overall_score = r.tenths::numeric / 10, risk_level = r.level,
+             expected_loss = round(c.total_charge_amount * r.tenths / 1000, 2), revision = c.revision + 1, updated_at = now()
+         FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r (id, tenths, level) WHERE c.id = r.id",
+        &new.iter().map(|new| new.claim_id).collect::<Vec<_>>(),
+        &new.iter().map(|new| i64::from(new.score.overall_tenths())).collect::<Vec<_>>(),
+        &new.iter().map(|new| new.score.risk_level.as_str()).collect::<Vec<_>>() as _
     )
-    .execute(&mut *transaction)
+    .execute(connection)
     .await?;
-    transaction.commit().await?;
-    Ok(Rescored::Stored)
+    Ok(())
 }
