@@ -292,3 +292,22 @@ fn rules_that_nobody_can_fix_are_few() {
     assert_eq!(unfixable, ["TM01", "TM02", "TM03"]);
     assert!(find("TM01").is_some_and(|rule| !rule.blocking));
 }
+
+#[test]
+fn eight_scoring_workers_give_the_scores_of_one() {
+    let (snapshot, mut dice) = (Snapshot::expert(), Dice(88));
+    let claims: Vec<Claim> = (0..400).map(|_| random_claim(&mut dice)).collect();
+    let with = |workers: usize| -> Vec<Score> {
+        let of = |worker: usize| claims.iter().enumerate().skip(worker).step_by(workers);
+        let one =
+            |(place, claim): (usize, &Claim)| (place, score(claim, &Facts::default(), &snapshot, &Levels::default()));
+        let mut scores: Vec<(usize, Score)> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..workers).map(|worker| scope.spawn(move || of(worker).map(one).collect::<Vec<_>>())).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        });
+        scores.sort_by_key(|(place, _)| *place);
+        scores.into_iter().map(|(_, score)| score).collect()
+    };
+    assert_eq!(with(1), with(8));
+}
