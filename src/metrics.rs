@@ -18,6 +18,7 @@ use crate::wire::{EventType, Reason};
 use catalogue::*;
 pub use catalogue::{CATALOGUE, ENTITIES, EVENT_TYPES, GET_RESULTS, Kind, Metric, RECEIVED, SETTLED_TOTAL};
 pub use learning::{Learning, linked};
+pub use process::status_kib;
 pub use servers::*;
 
 /// What became of a message.
@@ -340,7 +341,17 @@ pub struct ModelInForce<'a> {
 }
 
 fn gauge_text(name: &str, series: &str, value: f64) -> String {
-    format!("# HELP {name} {}\n# TYPE {name} gauge\n{series} {value}\n", help(name))
+    format!("{}{series} {value}\n", head(name, "gauge"))
+}
+
+/// What stands before the series of a metric.
+fn head(name: &str, kind: &str) -> String {
+    format!("# HELP {name} {}\n# TYPE {name} {kind}\n", help(name))
+}
+
+/// A series whose value is kept in millionths, digit by digit.
+fn micro_text(series: &str, micro: u64) -> String {
+    format!("{series} {}.{:06}\n", micro / 1_000_000, micro % 1_000_000)
 }
 
 fn help(name: &str) -> &'static str {
@@ -367,9 +378,10 @@ mod tests {
             }
         };
         record(10);
-        let before = process::resident_kilobytes().expect("Linux");
+        let resident = || status_kib("self", "VmRSS").expect("Linux");
+        let before = resident();
         record(1_000);
-        let grown = process::resident_kilobytes().expect("Linux").saturating_sub(before);
+        let grown = resident().saturating_sub(before);
         assert!(grown < 20_000, "{grown} kB more");
         assert!(handle.render().contains(&format!("{STAGE}_count{{stage=\"link\"}} 5050000")));
     }

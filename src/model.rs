@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use crate::domain::claim::Claim;
 use crate::domain::reference::ReferenceTables;
 use crate::domain::rules::{EarlierClaim, Facts};
-use crate::domain::score::{Levels, Score, Shadow, Snapshot, factors, log_odds, score};
+use crate::domain::score::{Levels, Score, Snapshot, score_beside};
 use crate::domain::types::Date;
 use crate::error::CommandError;
 use crate::metrics::now_seconds;
@@ -23,9 +23,9 @@ const PERIOD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct InForce {
     /// The model.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// Models that score beside it, by the number of their configuration: stored, never shown.
-    challengers: Vec<(i32, Snapshot)>,
+    challengers: Vec<(i32, Arc<Snapshot>)>,
     /// The reference tables.
     pub tables: Arc<ReferenceTables>,
     /// Kinds and versions of the tables as they are stored.
@@ -38,17 +38,7 @@ impl InForce {
     /// Scores a claim; `day` counts where the claim does not say when it was sent.
     pub fn score(&self, claim: &Claim, day: Date, earlier: Option<Vec<EarlierClaim>>, levels: &Levels) -> Score {
         let facts = Facts::of(claim, day).with_tables(Arc::clone(&self.tables)).with_earlier(earlier);
-        let mut scored = score(claim, &facts, &self.snapshot, levels);
-        if !self.challengers.is_empty() {
-            let features = factors(claim, &facts);
-            let shadow = |(configuration_id, snapshot): &(i32, Snapshot)| Shadow {
-                configuration_id: *configuration_id,
-                model_version: Arc::from(snapshot.version()),
-                logit_micro: log_odds(&features, snapshot),
-            };
-            scored.shadows = self.challengers.iter().map(shadow).collect();
-        }
-        scored
+        score_beside(claim, &facts, &self.snapshot, &self.challengers, levels)
     }
 }
 
@@ -65,8 +55,13 @@ impl Model {
     pub async fn load(pool: &PgPool) -> Result<Self, CommandError> {
         let stored = stored_tables(pool).await?;
         let tables = Arc::new(reference::load_all(pool).await?);
-        let empty =
-            InForce { snapshot: Snapshot::expert(), challengers: Vec::new(), tables, stored, since: now_seconds() };
+        let empty = InForce {
+            snapshot: Arc::new(Snapshot::expert()),
+            challengers: Vec::new(),
+            tables,
+            stored,
+            since: now_seconds(),
+        };
         let (champion, challengers) = newest(pool, &empty).await?;
         let snapshot = match champion {
             Some(snapshot) => snapshot,
@@ -100,9 +95,10 @@ impl Model {
         let current = self.current();
         let stored = stored_tables(pool).await?;
         let (champion, challengers) = newest(pool, &current).await?;
-        let snapshot = champion.unwrap_or_else(|| current.snapshot.clone());
-        let names =
-            |of: &[(i32, Snapshot)]| of.iter().map(|(id, one)| (*id, one.version().to_owned())).collect::<Vec<_>>();
+        let snapshot = champion.unwrap_or_else(|| Arc::clone(&current.snapshot));
+        let names = |of: &[(i32, Arc<Snapshot>)]| {
+            of.iter().map(|(id, one)| (*id, one.version().to_owned())).collect::<Vec<_>>()
+        };
         let same_challengers = names(&challengers) == names(&current.challengers);
         if snapshot.version() == current.snapshot.version() && same_challengers && stored == current.stored {
             return Ok(());
@@ -126,13 +122,16 @@ impl Model {
 
 /// The newest models: the one in force, where there is one that this release understands, and its challengers. Those that
 /// are known already are not read again.
-async fn newest(pool: &PgPool, known: &InForce) -> Result<(Option<Snapshot>, Vec<(i32, Snapshot)>), CommandError> {
+async fn newest(
+    pool: &PgPool,
+    known: &InForce,
+) -> Result<(Option<Arc<Snapshot>>, Vec<(i32, Arc<Snapshot>)>), CommandError> {
     let (mut champion, mut challengers) = (None, Vec::new());
     for newest in snapshots::newest(pool).await? {
         let mut all = known.challengers.iter().map(|(_, snapshot)| snapshot).chain([&known.snapshot]);
         let snapshot = match all.find(|snapshot| snapshot.version() == newest.model_version) {
-            Some(snapshot) => Some(snapshot.clone()),
-            None => read(pool, &newest.model_version).await?,
+            Some(snapshot) => Some(Arc::clone(snapshot)),
+            None => read(pool, &newest.model_version).await?.map(Arc::new),
         };
         match snapshot {
             Some(snapshot) if newest.champion => champion = Some(snapshot),

@@ -7,6 +7,29 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 
+use crate::error::{Cause, Failure};
+
+/// How often a transaction is tried that meets other workers.
+const RACES: usize = 8;
+
+/// Runs a transaction, anew when it met another worker: eight times at most, then it fails as the last one did.
+///
+/// # Errors
+/// Those of the transaction.
+pub(crate) async fn while_busy<T, F>(transaction: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
+    for _ in 1..RACES {
+        match transaction().await {
+            Err(Failure::Transient(Cause::DatabaseBusy, _)) => tokio::time::sleep(delays.next_delay()).await,
+            result => return result,
+        }
+    }
+    transaction().await
+}
+
 /// Growing, jittered delays without an end.
 #[derive(Debug)]
 pub struct Delays(ExponentialBackoff);

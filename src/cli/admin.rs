@@ -54,19 +54,20 @@ pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError
 /// Shows the newest model or how well it does, or learns it anew and publishes it.
 pub(super) async fn model(config: &Config, action: ModelAction) -> Result<(), CommandError> {
     let pool = store::pool(config)?;
-    let newest = snapshots::newest(&pool).await?.into_iter().find(|one| one.champion).map(|one| one.model_version);
-    match (action, newest) {
-        (ModelAction::Show, Some(version)) => print(&version),
-        (ModelAction::Show, None) => Err(CommandError::Failed("no model is stored: start a worker first".to_owned())),
-        (ModelAction::Learning(action), _) => super::challengers::run(&pool, action).await,
-        (ModelAction::Calibration(arguments), _) => super::calibration::run(&pool, arguments).await,
-        (ModelAction::Rebuild, newest) => {
+    match action {
+        ModelAction::Show => match newest(&pool).await? {
+            Some(version) => print(&version),
+            None => Err(CommandError::Failed("no model is stored: start a worker first".to_owned())),
+        },
+        ModelAction::Learning(action) => super::challengers::run(&pool, action).await,
+        ModelAction::Calibration(arguments) => super::calibration::run(&pool, arguments).await,
+        ModelAction::Rebuild => {
             let tables = std::sync::Arc::new(store::reference::load_all(&pool).await?);
             let mut connection = pool.acquire().await?.detach();
             let snapshot = learner::rebuild(&mut connection, tables)
                 .await
                 .map_err(|failure| CommandError::Failed(format!("the stored labels could not be read: {failure}")))?;
-            if newest.as_deref() == Some(snapshot.version()) {
+            if newest(&pool).await?.as_deref() == Some(snapshot.version()) {
                 say(&format!("{} labels; the newest model is this one", snapshot.labels()));
             } else {
                 snapshots::publish(&pool, &snapshot).await?;
@@ -75,6 +76,12 @@ pub(super) async fn model(config: &Config, action: ModelAction) -> Result<(), Co
             print(snapshot.version())
         }
     }
+}
+
+/// The version of the newest model that is in force.
+async fn newest(pool: &sqlx::PgPool) -> Result<Option<String>, CommandError> {
+    let newest = snapshots::newest(pool).await?.into_iter().find(|one| one.champion);
+    Ok(newest.map(|one| one.model_version))
 }
 
 /// Applies the migrations, or tells how many are pending.

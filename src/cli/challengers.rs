@@ -15,6 +15,8 @@ use crate::error::CommandError;
 use crate::evaluate::{Comparison, Lately, Scored, compare, lately};
 use crate::store::configurations::{self, Configured, Pair};
 
+/// Claims sent so many days ago or earlier are compared, so that slow answers are in.
+const MATURED_DAYS: u16 = 45;
 /// Each challenger costs a model in memory and a score per claim.
 const MOST: usize = 3;
 
@@ -50,7 +52,7 @@ pub(super) enum Action {
 #[derive(Args, Clone)]
 pub(super) struct Arguments {
     /// Compare claims that were sent so many days ago or earlier, so that slow answers are in.
-    #[arg(long, value_name = "N", default_value_t = 45)]
+    #[arg(long, value_name = "N", default_value_t = MATURED_DAYS)]
     matured_days: u16,
     /// `table` or `json`.
     #[arg(long, value_enum, default_value_t)]
@@ -76,7 +78,7 @@ pub(super) async fn run(pool: &PgPool, action: Action) -> Result<(), CommandErro
         },
         Action::Promote { settings, force } => {
             let found = all.iter().find(|one| one.settings == settings.to_string() && one.role == "challenger");
-            let judged = judge(pool, found.ok_or_else(|| missing(settings))?, 45).await?;
+            let judged = judge(pool, found.ok_or_else(|| missing(settings))?, MATURED_DAYS).await?;
             if !judged.comparison.against.is_empty() && !force {
                 let against = judged.comparison.against.join("; ");
                 return Err(CommandError::Failed(format!("not put in force: {against} (--force does it anyway)")));
@@ -105,7 +107,6 @@ async fn promote(pool: &PgPool, settings: &str) -> Result<(), CommandError> {
 
 /// A challenger and how it did.
 struct Judged {
-    settings: String,
     comparison: Comparison,
     lately: Option<Lately>,
 }
@@ -127,8 +128,7 @@ async fn judge(pool: &PgPool, challenger: &Configured, matured_days: u16) -> Res
     let shown: Vec<Scored> = pairs.iter().map(|pair| scored(pair, pair.shown)).collect();
     let shadow: Vec<Scored> = pairs.iter().map(|pair| scored(pair, pair.shadow)).collect();
     let by_day: Vec<(i32, Scored)> = pairs.iter().map(|pair| pair.age_days).zip(shown.iter().cloned()).collect();
-    let settings = challenger.settings.clone();
-    Ok(Judged { settings, comparison: compare(&shown, &shadow), lately: lately(&by_day) })
+    Ok(Judged { comparison: compare(&shown, &shadow), lately: lately(&by_day) })
 }
 
 #[derive(Serialize)]
@@ -172,10 +172,9 @@ async fn show(pool: &PgPool, all: &[Configured], arguments: &Arguments) -> Resul
 }
 
 fn row(one: &Configured, judged: Option<Judged>) -> Row {
-    let settings = judged.as_ref().map_or_else(|| one.settings.clone(), |judged| judged.settings.clone());
     let found = judged.map(|judged| judged.comparison);
     Row {
-        settings,
+        settings: one.settings.clone(),
         role: one.role.clone(),
         labels: found.as_ref().map(|found| found.labels),
         denials: found.as_ref().map(|found| found.denials),

@@ -3,17 +3,15 @@
 //! A score that is stored was made while its claim was locked, of what was committed by then: of two processes that score a
 //! claim at once, the one that stores last has seen all. Must never: be cancelled while it stores.
 
-use std::time::Duration;
-
 use sqlx::{PgConnection, PgPool};
 
 use super::outbound::rescored;
 use crate::broker::Outgoing;
 use crate::domain::claim::Claim;
 use crate::domain::score::Levels;
-use crate::error::{Cause, Failure};
+use crate::error::Failure;
 use crate::model::InForce;
-use crate::retry::Delays;
+use crate::retry::while_busy;
 use crate::store::earlier::{self, Asked};
 use crate::store::read::{self, NewScore, ScoredClaim};
 use crate::view::ScoreView;
@@ -21,8 +19,6 @@ use crate::wire;
 
 /// Claims looked at together.
 const PAGE: usize = 200;
-/// How often scores are stored anew when that met another worker.
-const RACES: usize = 8;
 
 /// Which scores tell something new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +71,7 @@ impl Rescoring<'_> {
         if claims.is_empty() {
             return Ok(Moved::default());
         }
-        let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
-        for _ in 1..RACES {
-            match self.store(&claims).await {
-                Err(Failure::Transient(Cause::DatabaseBusy, _)) => tokio::time::sleep(delays.next_delay()).await,
-                result => return result,
-            }
-        }
-        self.store(&claims).await
+        while_busy(|| self.store(&claims)).await
     }
 
     async fn store(self, claims: &[i64]) -> Result<Moved, Failure> {

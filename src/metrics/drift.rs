@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::Counter;
 
 use super::catalogue::{BRIER, CALIBRATION_OUTCOMES, LABELS, PREDICTED};
-use super::{help, pairs};
+use super::{head, micro_text, pairs};
 use crate::domain::drift::{BIN_NAMES, BINS, Labelled, bin};
 
 static PREDICTED_MICRO: [AtomicU64; BINS] = [const { AtomicU64::new(0) }; BINS];
@@ -30,14 +30,10 @@ pub(super) fn add(labelled: Labelled) {
 pub(super) fn text() -> String {
     let bins = BIN_NAMES.iter().zip(&PREDICTED_MICRO);
     let predicted = bins.map(|(name, sum)| line(&format!("{PREDICTED}{{bin=\"{name}\"}}"), sum));
-    [head(PREDICTED)].into_iter().chain(predicted).chain([head(BRIER), line(BRIER, &LOSS_MICRO)]).collect()
-}
-
-fn head(name: &str) -> String {
-    format!("# HELP {name} {}\n# TYPE {name} counter\n", help(name))
+    let brier = [head(BRIER, "counter"), line(BRIER, &LOSS_MICRO)];
+    [head(PREDICTED, "counter")].into_iter().chain(predicted).chain(brier).collect()
 }
 
 fn line(series: &str, sum: &AtomicU64) -> String {
-    let micro = sum.load(Ordering::Relaxed);
-    format!("{series} {}.{:06}\n", micro / 1_000_000, micro % 1_000_000)
+    micro_text(series, sum.load(Ordering::Relaxed))
 }

@@ -5,12 +5,12 @@
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 
 use super::catalogue::{PROCESS_CPU, PROCESS_FDS, PROCESS_FDS_MAX, PROCESS_MEMORY};
-use super::{gauge_text, help};
+use super::{gauge_text, head, micro_text};
 
 /// The text of a scrape.
 pub(super) fn text() -> String {
     let mut text = String::new();
-    if let Some(kilobytes) = resident_kilobytes() {
+    if let Some(kilobytes) = status_kib("self", "VmRSS") {
         text += &gauge_text(PROCESS_MEMORY, PROCESS_MEMORY, f64::from(kilobytes) * 1024.0);
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
@@ -24,16 +24,15 @@ pub(super) fn text() -> String {
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
         let (user, system) = (usage.user_time(), usage.system_time());
         let micros = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
-        let (name, help) = (PROCESS_CPU, help(PROCESS_CPU));
-        let (whole, rest) = (micros / 1_000_000, micros % 1_000_000);
-        text += &format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {whole}.{rest:06}\n");
+        text += &head(PROCESS_CPU, "counter");
+        text += &micro_text(PROCESS_CPU, u64::try_from(micros).unwrap_or(0));
     }
     text
 }
 
-/// Memory in use, in kilobytes.
-pub(super) fn resident_kilobytes() -> Option<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
+/// A size that the system tells of a process, in KiB: `VmRSS` in use, `VmHWM` the most so far; `process` is its id, or `self`.
+pub fn status_kib(process: &str, field: &str) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let rest = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    rest.split_whitespace().next()?.parse().ok()
 }

@@ -5,7 +5,6 @@
 //! A crash between the two is a redelivery, whose duplicate event runs the second transaction again.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
@@ -19,7 +18,7 @@ use crate::domain::types::Instant;
 use crate::domain::{claim::Claim, score::Score};
 use crate::error::{Cause, Failure};
 use crate::metrics::{self, Settled, Stage};
-use crate::retry::Delays;
+use crate::retry::while_busy;
 use crate::wire::{Event, Payload, Reason};
 
 /// An event to be stored.
@@ -141,7 +140,8 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Compu
         left: stored.left,
     };
     let started = std::time::Instant::now();
-    let mut changes = reconcile_patiently(pool, &touched).await?;
+    // The first transaction is committed: to apply the batch again would find nothing but duplicates.
+    let mut changes = while_busy(|| reconcile::reconcile(pool, &touched)).await?;
     metrics::stage(Stage::Link, started);
     for (applied, place) in stored.applied.iter_mut().zip(&stored.places) {
         complete(applied, place, &changes);
@@ -149,19 +149,6 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Compu
     changes.claims.extend(stored.claim_ids.iter().copied());
     changes.remittances.extend(stored.remittance_ids.iter().copied());
     Ok(BatchResult { applied: stored.applied, changes })
-}
-
-/// The second transaction, begun anew when it met another worker: the first is committed, and to apply the batch again
-/// would find nothing but duplicates.
-async fn reconcile_patiently(pool: &PgPool, touched: &Touched) -> Result<Changes, Failure> {
-    let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
-    for _ in 1..RACES {
-        match reconcile::reconcile(pool, touched).await {
-            Err(Failure::Transient(Cause::DatabaseBusy, _)) => tokio::time::sleep(delays.next_delay()).await,
-            result => return result,
-        }
-    }
-    reconcile::reconcile(pool, touched).await
 }
 
 /// Tells which claim a remittance or acknowledgement found; one that found none is parked.

@@ -368,8 +368,8 @@ async fn insert_scores<'a>(
         }
     }
     written.sort_by_key(|(is_head, submission_id, _)| (*is_head, *submission_id));
-    let scores: Vec<(i64, ScoreView)> =
-        written.iter().map(|(_, submission_id, row)| (*submission_id, ScoreView::of(row.score))).collect();
+    let views: Vec<ScoreView> = written.iter().map(|(.., row)| ScoreView::of(row.score)).collect();
+    let scores: Vec<(i64, &ScoreView)> = written.iter().map(|(_, id, _)| *id).zip(&views).collect();
     append_scores(connection, &scores).await?;
     let outdated: Vec<Identity<'a>> = outdated.into_iter().collect();
     if !outdated.is_empty() {
@@ -381,7 +381,7 @@ async fn insert_scores<'a>(
 /// Appends scores of submissions, in the order given.
 pub(super) async fn append_scores(
     connection: &mut PgConnection,
-    scores: &[(i64, ScoreView)],
+    scores: &[(i64, &ScoreView)],
 ) -> Result<Vec<i64>, Failure> {
     let json = |value: serde_json::Result<String>| value.unwrap_or_else(|_| "null".to_owned());
     let ids = sqlx::query_scalar!(
@@ -418,7 +418,7 @@ pub(super) async fn append_scores(
 async fn append_shadows(
     connection: &mut PgConnection,
     ids: &[i64],
-    scores: &[(i64, ScoreView)],
+    scores: &[(i64, &ScoreView)],
 ) -> Result<(), Failure> {
     let shadows: Vec<(i64, &Shadow)> =
         ids.iter().zip(scores).flat_map(|(id, (_, view))| view.shadows.iter().map(|shadow| (*id, shadow))).collect();

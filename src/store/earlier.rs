@@ -10,11 +10,10 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::claims::column;
-use super::outcomes;
+use super::outcomes::{self, submission};
 use crate::domain::claim::{Claim, Responsibility};
 use crate::domain::earlier::{ClaimKey, DAYS_BACK, Found, Known, MOST_READ, Moment, Past, Sent, claim_key};
 use crate::domain::member::MemberKey;
-use crate::domain::outcome::Submission;
 use crate::domain::rules::EarlierClaim;
 use crate::domain::types::{Instant, Phi};
 use crate::wire;
@@ -127,13 +126,7 @@ async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<BT
         // What is stored was read before, when its event came.
         let claim = wire::read_claim(row.body.0.get().as_bytes()).ok();
         known.entry(row.claim_id).or_insert_with(|| Known::new(key)).submissions.push(Sent {
-            submission: Submission {
-                id: row.id,
-                frequency_code: row.frequency_code,
-                payer_claim_control_number: Some(row.predecessor).filter(|text| !text.is_empty()).map(Phi::new),
-                submitted_at: row.submitted_at,
-                version_time: row.version_time,
-            },
+            submission: submission(row.id, row.frequency_code, row.predecessor, row.submitted_at, row.version_time),
             version_id: row.version_id,
             first_time: row.first_time,
             found: claim.as_ref().and_then(Found::of),

@@ -9,7 +9,7 @@ use super::label_scores::{self, Label};
 use super::reconcile::Changes;
 use crate::domain::drift::Labelled;
 use crate::domain::outcome::{Adjudicated, Adjudication, Outcome, Submission, SubmissionOutcome, fold};
-use crate::domain::types::{Cents, Instant, Phi};
+use crate::domain::types::{Cents, Date, Instant, Phi};
 use crate::error::Failure;
 
 /// Locks claims in the order of their ids.
@@ -129,15 +129,21 @@ async fn submissions(connection: &mut PgConnection, claims: &[i64]) -> Result<Ve
             claim_id: row.claim_id,
             version_id: row.version_id,
             was_rejected: row.was_rejected,
-            submission: Submission {
-                id: row.id,
-                frequency_code: row.frequency_code,
-                payer_claim_control_number: Some(row.predecessor).filter(|text| !text.is_empty()).map(Phi::new),
-                submitted_at: row.submitted_at,
-                version_time: row.version_time,
-            },
+            submission: submission(row.id, row.frequency_code, row.predecessor, row.submitted_at, row.version_time),
         })
         .collect())
+}
+
+/// A submission as its columns tell of it.
+pub(super) fn submission(
+    id: i64,
+    frequency_code: String,
+    predecessor: String,
+    submitted_at: Option<Date>,
+    version_time: Instant,
+) -> Submission {
+    let payer_claim_control_number = Some(predecessor).filter(|text| !text.is_empty()).map(Phi::new);
+    Submission { id, frequency_code, payer_claim_control_number, submitted_at, version_time }
 }
 
 /// The remittances linked to claims, with the times of their events.

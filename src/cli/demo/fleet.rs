@@ -298,8 +298,7 @@ fn sum(exposition: &str, name: &str, wanted: impl Fn(&str) -> bool) -> u64 {
 
 /// The most memory a process has had, in KiB (`VmHWM`); `process` is its id, or `self`.
 pub(in crate::cli) fn peak_memory_kib(process: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+    crate::metrics::status_kib(process, "VmHWM").map(u64::from)
 }
 
 /// Every setting's variable with an empty value, which means its default: for measurements that the settings of the

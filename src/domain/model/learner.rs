@@ -68,13 +68,9 @@ impl Cell {
     }
 }
 
-/// One cell as it is published.
-#[derive(Clone, Debug, PartialEq)]
+/// What was learned of one cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
-    /// Its name, such as `payer_procedure/60054|99213`.
-    pub key: String,
-    /// Its kind.
-    pub kind: Kind,
     /// Mean in log-odds.
     pub mean: f64,
     /// Variance in squared log-odds.
@@ -161,16 +157,19 @@ impl Learner {
         self.calibration
     }
 
-    /// Cells that have seen a label, as of the last day, in the order in which they were first seen.
-    pub fn learned(&self) -> impl Iterator<Item = Learned> {
+    /// Cells that have seen a label, as of the last day, each made into a row.
+    pub fn learned<T>(&self, make: impl Fn(Learned) -> T) -> Table<T> {
         let day = self.day.unwrap_or_default();
-        self.cells.rows().filter(|(_, _, cell)| cell.seen > 0.0).map(move |(kind, key, cell)| {
+        self.cells.filter_map(|cell| {
+            if cell.seen <= 0.0 {
+                return None;
+            }
             let mut cell = cell.clone();
             if cell.fades {
                 cell.decay(self.decays.factor(cell.day, day));
             }
             let (mean, variance) = cell.belief();
-            Learned { key, kind, mean, variance, seen: cell.seen, denied: cell.denied }
+            Some(make(Learned { mean, variance, seen: cell.seen, denied: cell.denied }))
         })
     }
 

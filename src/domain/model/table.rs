@@ -168,6 +168,17 @@ impl<T> Table<T> {
         }
     }
 
+    /// The names whose rows make another row, with those.
+    pub fn filter_map<U>(&self, mut make: impl FnMut(&T) -> Option<U>) -> Table<U> {
+        let mut other = Table { numbers: self.numbers.clone(), words: self.words.clone(), ..Table::default() };
+        for (name, row) in self.names.iter().zip(&self.rows) {
+            if let Some(row) = make(row) {
+                other.push(*name, row);
+            }
+        }
+        other
+    }
+
     /// All rows with their kinds and names written out, in the order in which they were first put in.
     pub fn rows(&self) -> impl Iterator<Item = (Kind, String, &T)> {
         self.names.iter().zip(&self.rows).map(|(name, row)| {

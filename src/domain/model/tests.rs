@@ -17,8 +17,13 @@ fn start() -> i32 {
     day(2026, 1, 1).num_days_from_ce()
 }
 
+/// What was learned, by kind and name.
+fn learned(learner: &Learner) -> Vec<(Kind, String, Learned)> {
+    learner.learned(|cell| cell).rows().map(|(kind, name, cell)| (kind, name, *cell)).collect()
+}
+
 fn mean(learner: &Learner, kind: Kind) -> f64 {
-    learner.learned().find(|cell| cell.kind == kind).map_or(0.0, |cell| cell.mean)
+    learned(learner).into_iter().find(|(of, ..)| *of == kind).map_or(0.0, |(.., cell)| cell.mean)
 }
 
 #[test]
@@ -53,13 +58,13 @@ fn repeated_denials_raise_and_payments_lower() {
     let mut last = f64::MIN;
     for round in 0..50 {
         learner.fold(&features, &label(start() + round, true));
-        let sum: f64 = learner.learned().map(|cell| cell.mean).sum();
+        let sum: f64 = learned(&learner).iter().map(|(.., cell)| cell.mean).sum();
         assert!(sum > last, "round {round}");
         last = sum;
     }
     for round in 50..100 {
         learner.fold(&features, &label(start() + round, false));
-        let sum: f64 = learner.learned().map(|cell| cell.mean).sum();
+        let sum: f64 = learned(&learner).iter().map(|(.., cell)| cell.mean).sum();
         assert!(sum < last, "round {round}");
         last = sum;
     }
@@ -91,7 +96,9 @@ fn evidence_halves_in_a_year() {
     let features = features(&[]);
     let mut learner = Learner::default();
     learner.fold(&features, &label(start(), true));
-    let seen = |learner: &Learner| learner.learned().find(|cell| cell.kind == Kind::Payer).map_or(0.0, |one| one.seen);
+    let seen = |learner: &Learner| {
+        learned(learner).into_iter().find(|(kind, ..)| *kind == Kind::Payer).map_or(0.0, |(.., one)| one.seen)
+    };
     let before = seen(&learner);
     let mut other = office_visit();
     other.payer.id = Some("OTHER".to_owned());
@@ -122,7 +129,8 @@ fn the_same_ledger_gives_the_same_bits() {
             let features = if round % 3 == 0 { &one } else { &other };
             learner.fold(features, &label(start() + round, round % 7 == 0));
         }
-        learner.learned().map(|cell| (cell.mean.to_bits(), cell.variance.to_bits())).collect::<Vec<_>>()
+        let bits = |(.., cell): (Kind, String, Learned)| (cell.mean.to_bits(), cell.variance.to_bits());
+        learned(&learner).into_iter().map(bits).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
 }
@@ -142,7 +150,7 @@ fn a_denied_line_is_blamed_and_its_neighbours_are_not() {
     let of = |code: &str| {
         let payer = claim.payer.key();
         let key = format!("payer_procedure/{payer}|{code}");
-        learner.learned().find(|cell| cell.key == key).map_or(0.0, |cell| cell.mean)
+        learned(&learner).into_iter().find(|(_, name, _)| *name == key).map_or(0.0, |(.., cell)| cell.mean)
     };
     let first = claim.lines[0].procedure_code.clone().expect("a code");
     assert!(of("70553") > 0.2 && of(&first) < 0.0, "{} {}", of("70553"), of(&first));

@@ -193,6 +193,17 @@ impl Score {
 
 /// Scores a claim: the same claim, facts and model give the same score, bit for bit.
 pub fn score(claim: &Claim, facts: &Facts, snapshot: &Snapshot, levels: &Levels) -> Score {
+    score_beside(claim, facts, snapshot, &[], levels)
+}
+
+/// The same, with what challengers say of the claim, each by the number of its configuration.
+pub fn score_beside(
+    claim: &Claim,
+    facts: &Facts,
+    snapshot: &Snapshot,
+    challengers: &[(i32, Arc<Snapshot>)],
+    levels: &Levels,
+) -> Score {
     let hits = judge(claim, facts);
     let broken = merge_lines(&hits);
     let features = Features::of(claim, facts, broken.iter().map(|(hit, _)| hit.rule.id));
@@ -218,7 +229,14 @@ pub fn score(claim: &Claim, facts: &Facts, snapshot: &Snapshot, levels: &Levels)
         model_version: snapshot.shared_version(),
         rule_set_version: RULE_SET_VERSION,
         input_hash: input::digest(claim, facts),
-        shadows: Vec::new(),
+        shadows: challengers
+            .iter()
+            .map(|(configuration_id, challenger)| Shadow {
+                configuration_id: *configuration_id,
+                model_version: challenger.shared_version(),
+                logit_micro: log_odds(&features, challenger),
+            })
+            .collect(),
     }
 }
 

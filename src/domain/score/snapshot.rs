@@ -72,22 +72,18 @@ impl Snapshot {
 
     /// What a learner knows, as of its last label.
     pub fn of(learner: &Learner) -> Self {
-        let mut cells = Table::default();
-        for (kind, key) in always() {
-            cells.put(
-                &key,
-                Cell::prior(learner.configuration(), kind, key.split_once('/').map_or("", |(_, name)| name)),
-            );
-        }
         let milli = |value: f64| libm::round(value * 1e3) as i64;
-        for learned in learner.learned() {
-            let cell = Cell {
-                mean_micro: to_micro(learned.mean),
-                variance_micro: to_micro(learned.variance),
-                seen_milli: milli(learned.seen),
-                denied_milli: milli(learned.denied),
-            };
-            cells.put(&learned.key, cell);
+        let mut cells = learner.learned(|learned| Cell {
+            mean_micro: to_micro(learned.mean),
+            variance_micro: to_micro(learned.variance),
+            seen_milli: milli(learned.seen),
+            denied_milli: milli(learned.denied),
+        });
+        for (kind, key) in always() {
+            if cells.get(&key).is_none() {
+                let name = key.split_once('/').map_or("", |(_, name)| name);
+                cells.put(&key, Cell::prior(learner.configuration(), kind, name));
+            }
         }
         Self::from_parts(learner.configuration(), (learner.labels(), learner.day()), learner.calibration(), cells)
     }

@@ -106,7 +106,7 @@ pub struct NewScore {
 /// # Errors
 /// PostgreSQL is away or busy.
 pub async fn store_scores(connection: &mut PgConnection, new: &[NewScore]) -> Result<(), Failure> {
-    let appended: Vec<(i64, ScoreView)> = new.iter().map(|new| (new.submission_id, new.score.clone())).collect();
+    let appended: Vec<(i64, &ScoreView)> = new.iter().map(|new| (new.submission_id, &new.score)).collect();
     append_scores(connection, &appended).await?;
     sqlx::query!(
         "UPDATE claims c SET overall_score = r.tenths::numeric / 10, risk_level = r.level,
