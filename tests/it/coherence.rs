@@ -71,7 +71,7 @@ impl Drop for Seed {
 }
 
 /// A number from the environment of the test run.
-fn setting(name: &str) -> Option<u64> {
+pub fn setting(name: &str) -> Option<u64> {
     std::env::var_os(name)?.into_string().ok()?.parse().ok()
 }
 

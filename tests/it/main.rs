@@ -12,6 +12,7 @@ mod failures;
 mod files;
 mod flow;
 mod harness;
+mod hidden;
 mod history;
 mod learning;
 mod linking;

@@ -13,7 +13,7 @@ use crate::flow::quiet;
 use crate::harness::{Place, Worker, assert_success, sum};
 
 /// All events of a simulation, as messages.
-fn messages(simulation: &Simulation) -> Vec<Outgoing> {
+pub fn messages(simulation: &Simulation) -> Vec<Outgoing> {
     let claims = simulation
         .claims
         .iter()

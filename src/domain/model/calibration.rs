@@ -3,7 +3,11 @@
 //! With few labels a slope and an intercept (Platt 1999), with more the three parameters of beta calibration (Kull, Silva
 //! Filho, Flach 2017), with many a line with bends at fixed scores: claims have many causes of which one is enough, so that
 //! rates have a floor that no smooth curve of three parameters follows. Fitted on claims whose first answer had time to
-//! come. Must never: change the order of scores, or be taken over unless it is better on the newest claims.
+//! come. A payer that answers enough claims gets a slope and an intercept of its own on top: how often it denies for no
+//! reason that a claim shows is its own matter. Must never: change the order of one payer's scores, or be taken over unless
+//! it is better on the newest claims.
+
+use std::collections::BTreeMap;
 
 /// Bends of the line, in millionths of log-odds.
 const KNOTS: [i64; 8] = [-4_500_000, -3_750_000, -3_000_000, -2_250_000, -1_500_000, -750_000, 250_000, 1_500_000];
@@ -24,14 +28,20 @@ pub enum Calibration {
     Bent(i64, [i64; SLOPES]),
 }
 
-/// From so many labels and denials on, a line with bends is tried.
-const MANY: (u32, u32) = (5000, 500);
-/// From so many on, beta calibration is tried.
-const SOME: (u32, u32) = (2000, 200);
-/// From so many on, a slope and an intercept; below, nothing.
-const FEW: (u32, u32) = (500, 50);
-/// How strongly parameters are held to those that change nothing: as this many observations of middling scores.
+/// A form that is tried: from how many labels and denials on, and how it is fitted.
+type Form = (f64, f64, Fit);
+/// Fits one form of calibration.
+type Fit = fn(&[Observed]) -> Option<Calibration>;
+
+/// Forms for all scores: a slope and an intercept, then beta calibration, then a line with bends.
+pub(super) const OF_ALL: &[Form] =
+    &[(500.0, 50.0, |seen| platt(seen, RIDGE)), (2000.0, 200.0, beta), (5000.0, 500.0, bent)];
+/// Those for one payer's scores.
+pub(super) const OF_PAYER: &[Form] = &[(200.0, 20.0, |seen| platt(seen, RIDGE_OF_PAYER))];
+/// How strongly parameters are held to those that change nothing: about as this many claims would.
 const RIDGE: f64 = 4.0;
+/// The same for one payer's, of which there is less to go by.
+const RIDGE_OF_PAYER: f64 = 60.0;
 /// Steps of Newton's method at the most; it doubles the number of right digits with each.
 const STEPS: usize = 12;
 /// A step that moves no parameter by more is the last: parameters are kept in millionths.
@@ -124,13 +134,12 @@ impl Calibration {
         observations.iter().map(of).sum()
     }
 
-    /// Fits anew and returns what is best for the newest observations: this calibration, none, or one fitted on the older
-    /// ones. The fitted one is then fitted on all.
-    pub(super) fn refit(self, older: &[Observed], newest: &[Observed]) -> Self {
+    /// Fits anew and returns what is best for the newest observations: this calibration, none, or one of these forms fitted
+    /// on the older ones. The fitted one is then fitted on all.
+    pub(super) fn refit(self, forms: &[Form], older: &[Observed], newest: &[Observed]) -> Self {
         let together: Vec<Observed> = older.iter().chain(newest).copied().collect();
         let all: f64 = together.iter().map(|one| one.all).sum();
         let denied: f64 = together.iter().map(|one| one.denied).sum();
-        let enough = |wanted: (u32, u32)| all >= f64::from(wanted.0) && denied >= f64::from(wanted.1);
         let mut best = (self, None::<Fit>, self.loss(newest));
         let mut offer = |calibration: Self, fit: Option<Fit>| {
             let loss = calibration.loss(newest);
@@ -139,9 +148,9 @@ impl Calibration {
             }
         };
         offer(Self::None, None);
-        for (wanted, fit) in [(FEW, platt as Fit), (SOME, beta), (MANY, bent)] {
-            if let Some(calibration) = enough(wanted).then(|| fit(older)).flatten() {
-                offer(calibration, Some(fit));
+        for (_, _, fit) in forms.iter().filter(|(labels, denials, _)| all >= *labels && denied >= *denials) {
+            if let Some(calibration) = fit(older) {
+                offer(calibration, Some(*fit));
             }
         }
         let (kept, fit, _) = best;
@@ -149,11 +158,24 @@ impl Calibration {
     }
 }
 
-/// Fits one form of calibration.
-type Fit = fn(&[Observed]) -> Option<Calibration>;
+/// The calibration of all scores, and what is done to single payers' scores after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calibrations {
+    /// That of all.
+    pub all: Calibration,
+    /// Those of payers, by the name of the payer's cell.
+    pub payers: BTreeMap<String, Calibration>,
+}
 
-fn platt(observations: &[Observed]) -> Option<Calibration> {
-    let [slope, intercept] = newton(observations, |score| [score, 1.0], [1.0, 0.0])?;
+impl Calibrations {
+    /// What is done to the scores of a payer's claims.
+    pub fn of_payer(&self, payer: &str) -> [Calibration; 2] {
+        [self.all, self.payers.get(payer).copied().unwrap_or_default()]
+    }
+}
+
+fn platt(observations: &[Observed], ridge: f64) -> Option<Calibration> {
+    let [slope, intercept] = newton(observations, |score| [score, 1.0], [1.0, 0.0], ridge)?;
     (slope >= 0.0).then(|| Calibration::Beta([slope, slope, intercept].map(micro)))
 }
 
@@ -162,7 +184,7 @@ fn beta(observations: &[Observed]) -> Option<Calibration> {
         let (p, q) = logs(score);
         [p, -q, 1.0]
     };
-    newton(observations, logs, [1.0, 1.0, 0.0])
+    newton(observations, logs, [1.0, 1.0, 0.0], RIDGE)
         .filter(|[a, b, _]| *a >= 0.0 && *b >= 0.0)
         .map(|parameters| Calibration::Beta(parameters.map(micro)))
 }
@@ -175,7 +197,7 @@ fn bent(observations: &[Observed]) -> Option<Calibration> {
     };
     let start = KNOTS.first().copied().map(whole)?;
     let home = std::array::from_fn::<f64, COUNT, _>(|place| if place < SLOPES { 1.0 } else { start });
-    let fitted = newton(observations, row, home)?;
+    let fitted = newton(observations, row, home, RIDGE)?;
     let slopes = std::array::from_fn(|place| micro(fitted.get(place).copied().unwrap_or(1.0).max(FLATTEST)));
     Some(Calibration::Bent(micro(*fitted.last()?), slopes))
 }
@@ -185,12 +207,13 @@ fn newton<const N: usize>(
     observations: &[Observed],
     row: impl Fn(f64) -> [f64; N],
     home: [f64; N],
+    ridge: f64,
 ) -> Option<[f64; N]> {
     let mut at = home;
     for _ in 0..STEPS {
-        let mut gradient: [f64; N] = std::array::from_fn(|i| RIDGE * (home[i] - at[i]));
+        let mut gradient: [f64; N] = std::array::from_fn(|i| ridge * (home[i] - at[i]));
         let mut curvature: [[f64; N]; N] =
-            std::array::from_fn(|i| std::array::from_fn(|j| if i == j { RIDGE } else { 0.0 }));
+            std::array::from_fn(|i| std::array::from_fn(|j| if i == j { ridge } else { 0.0 }));
         for one in observations {
             let x = row(one.log_odds);
             let z: f64 = x.iter().zip(&at).map(|(one, other)| one * other).sum();
@@ -256,7 +279,7 @@ mod tests {
     /// A fit from nothing; the newest fifth judges.
     fn fit(observations: &[Observed]) -> Calibration {
         let (older, newest) = observations.split_at(observations.len() - observations.len() / 5);
-        Calibration::default().refit(older, newest)
+        Calibration::default().refit(OF_ALL, older, newest)
     }
 
     #[test]

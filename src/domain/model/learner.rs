@@ -3,9 +3,10 @@
 //! The state is a function of the labels folded so far and nothing else: replaying the ledger gives the same bits. Must
 //! never: subtract a label that was wrong (the ledger is mended and replayed instead), or look at a clock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::calibration::Calibration;
+use super::calibration::{Calibration, Calibrations};
 use super::foretold::Foretold;
 use super::{Configuration, Feature, Features, Kind, Label, Table, kappa};
 
@@ -91,12 +92,15 @@ pub struct Learner {
     day: Option<i32>,
     foretold: Foretold,
     calibration: Calibration,
+    /// Payers' own calibrations, by the places of their cells.
+    payers: BTreeMap<u32, Calibration>,
     next_fit: i32,
 }
 
 /// The cells of a claim by their places: those of the whole claim and those of each line.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
+    payer: u32,
     claim: Box<[u32]>,
     lines: Box<[Box<[u32]>]>,
 }
@@ -105,8 +109,11 @@ impl Places {
     /// Finds the place of each factor.
     pub(super) fn of(features: &Features, place: &mut impl FnMut(&Feature) -> usize) -> Self {
         // No model comes near 2^32 cells.
-        let mut all = |part: &[Feature]| part.iter().map(|one| u32::try_from(place(one)).unwrap_or(u32::MAX)).collect();
-        Self { claim: all(features.claim()), lines: features.lines().map(all).collect() }
+        let mut place = |one: &Feature| u32::try_from(place(one)).unwrap_or(u32::MAX);
+        let mut all = |part: &[Feature]| part.iter().map(&mut place).collect();
+        let (claim, lines): (Box<[u32]>, _) = (all(features.claim()), features.lines().map(all).collect());
+        let payer = features.claim().iter().position(|one| one.kind == Kind::Payer);
+        Self { payer: payer.and_then(|at| claim.get(at)).copied().unwrap_or(u32::MAX), claim, lines }
     }
 }
 
@@ -127,6 +134,7 @@ impl Learner {
             day: None,
             foretold: Foretold::default(),
             calibration: Calibration::default(),
+            payers: BTreeMap::new(),
             next_fit: i32::MIN,
         }
     }
@@ -152,9 +160,10 @@ impl Learner {
         self.day
     }
 
-    /// The calibration in force.
-    pub const fn calibration(&self) -> Calibration {
-        self.calibration
+    /// The calibrations in force.
+    pub fn calibrations(&self) -> Calibrations {
+        let named = |(place, own): (&u32, &Calibration)| Some((self.cells.word_of(*place as usize)?.to_owned(), *own));
+        Calibrations { all: self.calibration, payers: self.payers.iter().filter_map(named).collect() }
     }
 
     /// Cells that have seen a label, as of the last day, each made into a row.
@@ -190,13 +199,13 @@ impl Learner {
         self.labels += 1;
         if day >= self.next_fit {
             self.next_fit = day.saturating_add(FIT_EVERY);
-            self.calibration = self.foretold.fit(self.calibration, day);
+            (self.calibration, self.payers) = self.foretold.fit(self.calibration, &self.payers, day);
         }
         let claim = self.activate(&places.claim, day);
         let lines: Vec<Sums> = places.lines.iter().map(|line| self.activate(line, day)).collect();
         let worst = lines.iter().copied().reduce(|worst, line| if line.mean > worst.mean { line } else { worst });
         let whole = claim.with(worst.unwrap_or_default());
-        self.foretold.note(label.sent, kappa(whole.variance) * whole.mean, label.denied);
+        self.foretold.note(label.sent, places.payer, kappa(whole.variance) * whole.mean, label.denied);
         // Anchored at the day the claim was sent, so that slow denials weigh as much as quick payments of their cohort.
         let weight = self.decays.factor(label.sent, label.decided);
         self.move_all(&places.claim, step(whole, label.denied, weight), label.denied, weight);

@@ -17,7 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use calibration::Calibration;
+pub use calibration::{Calibration, Calibrations};
 pub use configuration::Configuration;
 pub use features::{Feature, Features};
 pub use label::{Answered, Label, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
@@ -194,11 +194,16 @@ impl Kind {
             | Self::RulePayer
             | Self::PayerProcedure
             | Self::PayerProcedureAuthorization
-            | Self::PayerLag
-            | Self::PayerDiagnosisSection => 490_000,
-            Self::PayerProvider | Self::PayerRendering => 640_000,
-            Self::Told | Self::FamilyTold | Self::PayerFamilyTold => 360_000,
-            Self::Family | Self::PayerFamily | Self::PayerDiagnosis | Self::Rendering => 160_000,
+            | Self::PayerLag => 490_000,
+            Self::Told | Self::FamilyTold => 360_000,
+            Self::PayerDiagnosisSection => 240_000,
+            Self::PayerFamilyTold => 180_000,
+            Self::Family
+            | Self::PayerFamily
+            | Self::PayerDiagnosis
+            | Self::Rendering
+            | Self::PayerProvider
+            | Self::PayerRendering => 160_000,
             Self::Diagnosis | Self::Lag | Self::PayerProcedureModifiers => 90_000,
             Self::ClaimType | Self::Frequency | Self::LineCount => 40_000,
             Self::DiagnosisProcedure | Self::RenderingProcedure | Self::PayerFamilyCharge => 90_000,

@@ -151,6 +151,11 @@ impl<T> Table<T> {
         self.rows.get(place)
     }
 
+    /// The first word of the name of the row at a place.
+    pub fn word_of(&self, place: usize) -> Option<&str> {
+        self.names.get(place).map(|name| self.word(name.words[0]))
+    }
+
     /// The row at a place, to be changed.
     pub fn at_mut(&mut self, place: usize) -> Option<&mut T> {
         self.rows.get_mut(place)

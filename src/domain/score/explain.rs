@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::Contribution;
 use super::fixed::{points_tenths, shrink};
 use super::snapshot::{Cell, Snapshot};
-use crate::domain::model::{Feature, Features, Kind, WORDS};
+use crate::domain::model::{Calibration, Feature, Features, Kind, WORDS};
 use crate::domain::rules::{Hit, PayerClass};
 
 /// A broken rule with what was seen of it on all lines.
@@ -29,6 +29,8 @@ pub(super) struct Weighed<'a> {
     /// Sums of means and variances.
     pub(super) mean_micro: i64,
     pub(super) variance_micro: i64,
+    /// What is done to their log-odds, one after the other.
+    pub(super) calibrations: [Calibration; 2],
 }
 
 /// Finds the cells of a claim. Of several lines the one with the largest sum of means counts, the first of equals, so that
@@ -55,7 +57,9 @@ pub(super) fn weigh<'a>(features: &'a Features, snapshot: &Snapshot) -> Weighed<
         names: features.names(feature),
         cell: *cell,
     }));
+    let payer = parts.iter().find(|part| part.kind == Kind::Payer).map_or("", |part| part.names[0]);
     Weighed {
+        calibrations: snapshot.calibrations(payer),
         mean_micro: parts.iter().map(|part| part.cell.mean_micro).sum(),
         variance_micro: parts.iter().map(|part| part.cell.variance_micro).sum(),
         line: line.map(|line| u16::try_from(line).unwrap_or(u16::MAX)),

@@ -20,7 +20,7 @@ pub use snapshot::{Cell, Snapshot};
 use self::explain::{Broken, Weighed, contributions, weigh};
 use self::fixed::{band_micro, kappa_ppb, points_tenths, probability, shrink, tenths, to_micro};
 use super::claim::Claim;
-use super::model::{Features, Kind};
+use super::model::{Calibration, Features, Kind};
 use super::rules::{Component, Facts, Hit, RULE_SET_VERSION, judge};
 use super::types::Cents;
 
@@ -208,10 +208,10 @@ pub fn score_beside(
     let broken = merge_lines(&hits);
     let features = Features::of(claim, facts, broken.iter().map(|(hit, _)| hit.rule.id));
     let weighed = weigh(&features, snapshot);
-    let sum = Sum { mean_micro: weighed.mean_micro, variance_micro: weighed.variance_micro };
+    let sum = weighed.sum();
     let kappa = kappa_ppb(sum.variance_micro);
     let mut contributions = contributions(&weighed, &broken, kappa);
-    let logit_micro = sum.logit_micro(snapshot);
+    let logit_micro = sum.logit_micro(&weighed.calibrations);
     let explained: i64 = contributions.iter().map(|part| part.micro_log_odds).sum();
     contributions.push(calibration(logit_micro - explained));
 
@@ -224,7 +224,7 @@ pub fn score_beside(
         components: component_sums(&contributions),
         recommendations: recommendations(&broken, &weighed, snapshot, unrounded),
         blocking: broken.iter().any(|(hit, _)| hit.rule.blocking),
-        band: band(sum, snapshot, overall_tenths),
+        band: band(sum, &weighed.calibrations, overall_tenths),
         contributions,
         model_version: snapshot.shared_version(),
         rule_set_version: RULE_SET_VERSION,
@@ -251,7 +251,7 @@ pub fn factors(claim: &Claim, facts: &Facts) -> Features {
 /// The score of a claim whose factors are known, as log-odds in millionths: what [`score`] gives, without the explanation.
 pub fn log_odds(features: &Features, snapshot: &Snapshot) -> i64 {
     let weighed = weigh(features, snapshot);
-    Sum { mean_micro: weighed.mean_micro, variance_micro: weighed.variance_micro }.logit_micro(snapshot)
+    weighed.sum().logit_micro(&weighed.calibrations)
 }
 
 /// Log-odds in millionths as `overall_score` in tenths.
@@ -273,15 +273,15 @@ struct Sum {
 
 impl Sum {
     /// The calibrated log-odds of a claim with these sums.
-    fn logit_micro(self, snapshot: &Snapshot) -> i64 {
-        calibrated(shrink(self.mean_micro, kappa_ppb(self.variance_micro)), snapshot)
+    fn logit_micro(self, calibrations: &[Calibration]) -> i64 {
+        calibrated(shrink(self.mean_micro, kappa_ppb(self.variance_micro)), calibrations)
     }
 }
 
 /// Calibrates log-odds in millionths.
-fn calibrated(micro: i64, snapshot: &Snapshot) -> i64 {
-    let calibration = snapshot.calibration();
-    if calibration.is_none() { micro } else { to_micro(calibration.apply(micro as f64 / 1e6)) }
+fn calibrated(micro: i64, calibrations: &[Calibration]) -> i64 {
+    let all = calibrations.iter().filter(|one| !one.is_none());
+    all.fold(micro, |micro, one| to_micro(one.apply(micro as f64 / 1e6)))
 }
 
 /// One hit per rule, so that a long claim does not add the same fault up: the first, whose evidence tells how many there are.
@@ -339,7 +339,7 @@ fn recommendations(
     snapshot: &Snapshot,
     unrounded: f64,
 ) -> Vec<Recommendation> {
-    let gain = |without: Sum| (unrounded - probability(without.logit_micro(snapshot))).max(0.0);
+    let gain = |without: Sum| (unrounded - probability(without.logit_micro(&weighed.calibrations))).max(0.0);
     let mut ranked: Vec<(f64, Recommendation)> = broken
         .iter()
         .filter(|(hit, _)| hit.rule.fixable)
@@ -371,9 +371,13 @@ fn recommendations(
 }
 
 impl Weighed<'_> {
+    fn sum(&self) -> Sum {
+        Sum { mean_micro: self.mean_micro, variance_micro: self.variance_micro }
+    }
+
     /// The sums without the cells of a rule.
     fn without_rule(&self, rule: &str) -> Sum {
-        let mut sum = Sum { mean_micro: self.mean_micro, variance_micro: self.variance_micro };
+        let mut sum = self.sum();
         let kinds = self.parts.iter().filter(|part| matches!(part.kind, Kind::Rule | Kind::RulePayer));
         for part in kinds.filter(|part| part.names[0] == rule) {
             sum.mean_micro -= part.cell.mean_micro;
@@ -402,9 +406,9 @@ const WANTED_SEEN: i64 = 5_000;
 const WANTED_MICRO: i64 = 250_000;
 
 /// The 90 % band around the score, wide enough to hold the score itself.
-fn band(sum: Sum, snapshot: &Snapshot, overall_tenths: u16) -> (u16, u16) {
+fn band(sum: Sum, calibrations: &[Calibration], overall_tenths: u16) -> (u16, u16) {
     let half = band_micro(sum.variance_micro);
-    let end = |micro: i64| tenths(probability(calibrated(micro, snapshot)));
+    let end = |micro: i64| tenths(probability(calibrated(micro, calibrations)));
     let (low, high) = (end(sum.mean_micro.saturating_sub(half)), end(sum.mean_micro.saturating_add(half)));
     (low.min(overall_tenths), high.max(overall_tenths))
 }

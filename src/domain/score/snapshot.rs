@@ -8,11 +8,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fixed::to_micro;
-use crate::domain::model::{Calibration, Configuration, Feature, Features, Kind, Learner, Numbers, Table, WORDS};
+use crate::domain::model::{
+    Calibration, Calibrations, Configuration, Feature, Features, Kind, Learner, Numbers, Table, WORDS,
+};
 use crate::domain::rules::{CATALOGUE, PayerClass, RULE_SET_VERSION};
 
 /// The form of the arithmetic in `score`; part of a model's content, so that a change of it makes a new version.
-const FORM: &str = "scorecard-3";
+const FORM: &str = "scorecard-4";
 
 /// A belief about one factor's effect: a normal distribution over its log-odds, and the labels it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -45,7 +47,7 @@ pub struct Snapshot {
     labels: u64,
     /// The last day on which a label was decided, counted from the beginning of the calendar.
     day: Option<i32>,
-    calibration: Calibration,
+    calibrations: Calibrations,
     cells: Table<Cell>,
 }
 
@@ -60,6 +62,8 @@ struct Content {
     day: Option<i32>,
     /// The calibration's parameters in millionths.
     calibration: Vec<i64>,
+    /// Those of payers' own calibrations.
+    payer_calibrations: BTreeMap<String, Vec<i64>>,
     /// Mean, variance (both in millionths), seen and denied (both in thousandths).
     cells: BTreeMap<String, [i64; 4]>,
 }
@@ -85,17 +89,17 @@ impl Snapshot {
                 cells.put(&key, Cell::prior(learner.configuration(), kind, name));
             }
         }
-        Self::from_parts(learner.configuration(), (learner.labels(), learner.day()), learner.calibration(), cells)
+        Self::from_parts(learner.configuration(), (learner.labels(), learner.day()), learner.calibrations(), cells)
     }
 
     fn from_parts(
         configuration: Configuration,
         (labels, day): (u64, Option<i32>),
-        calibration: Calibration,
+        calibrations: Calibrations,
         cells: Table<Cell>,
     ) -> Self {
         let mut digest = blake3::Hasher::new();
-        let bend = calibration.parameters();
+        let bend = (calibrations.all.parameters(), of_payers(&calibrations));
         digest.update(format!("{FORM} {RULE_SET_VERSION} {configuration} {labels} {day:?} {bend:?}").as_bytes());
         for (key, cell) in cells.sorted() {
             // Keys hold no line breaks, so that this has one reading only.
@@ -107,7 +111,7 @@ impl Snapshot {
         let hex = digest.finalize().to_hex();
         let kind = if labels == 0 { "expert" } else { "learned" };
         let short: String = hex.chars().take(16).collect();
-        Self { version: Arc::from(format!("{kind}-{short}")), configuration, labels, day, calibration, cells }
+        Self { version: Arc::from(format!("{kind}-{short}")), configuration, labels, day, calibrations, cells }
     }
 
     /// Reads a stored model back.
@@ -124,8 +128,11 @@ impl Snapshot {
             let cell = Cell { mean_micro, variance_micro, seen_milli, denied_milli };
             cells.put(&key, cell).ok_or("a cell of no known kind")?;
         }
-        let calibration = Calibration::of_parameters(&read.calibration).ok_or("no such calibration")?;
-        let snapshot = Self::from_parts(read.configuration.parse()?, (read.labels, read.day), calibration, cells);
+        let calibration = |parameters: &[i64]| Calibration::of_parameters(parameters).ok_or("no such calibration");
+        let payers = read.payer_calibrations.into_iter().map(|(payer, own)| Ok((payer, calibration(&own)?)));
+        let payers = payers.collect::<Result<_, &str>>()?;
+        let calibrations = Calibrations { all: calibration(&read.calibration)?, payers };
+        let snapshot = Self::from_parts(read.configuration.parse()?, (read.labels, read.day), calibrations, cells);
         if *snapshot.version == *read.version { Ok(snapshot) } else { Err("the content has been changed".to_owned()) }
     }
 
@@ -158,7 +165,8 @@ impl Snapshot {
             configuration: self.configuration.to_string(),
             labels: self.labels,
             day: self.day,
-            calibration: self.calibration.parameters(),
+            calibration: self.calibrations.all.parameters(),
+            payer_calibrations: of_payers(&self.calibrations),
             cells: self.cells.rows().map(|(_, key, cell)| (key, numbers(*cell))).collect(),
         };
         // Numbers and texts only: this cannot fail.
@@ -187,10 +195,14 @@ impl Snapshot {
         self.cells.named(kind, names).copied().unwrap_or_else(|| Cell::prior(self.configuration, kind, names[0]))
     }
 
-    /// The calibration.
-    pub(super) const fn calibration(&self) -> &Calibration {
-        &self.calibration
+    /// What is done to the log-odds of a payer's claims, one after the other.
+    pub(super) fn calibrations(&self, payer: &str) -> [Calibration; 2] {
+        self.calibrations.of_payer(payer)
     }
+}
+
+fn of_payers(calibrations: &Calibrations) -> BTreeMap<String, Vec<i64>> {
+    calibrations.payers.iter().map(|(payer, own)| (payer.clone(), own.parameters())).collect()
 }
 
 const fn numbers(cell: Cell) -> [i64; 4] {
