@@ -16,6 +16,7 @@ mod history;
 mod learning;
 mod linking;
 mod observability;
+mod preview;
 mod proxy;
 mod queries;
 mod simulated;
