@@ -34,7 +34,7 @@ async fn load(place: &Place, worker: &Worker, events: &mut std::vec::IntoIter<Ev
         let part: Vec<Outgoing> =
             events.by_ref().take((11.0 + 6.0 * wave) as usize).map(|event| message_of(&event)).collect();
         place.publish(&part).await;
-        let claims = place.count("SELECT max(id) FROM claims").await as f64;
+        let claims = place.count("SELECT coalesce(max(id), 1) FROM claims").await as f64;
         for look in 0..6 {
             let place = (f64::from(turn * 6 + look) * 0.618_034).fract();
             let id = (claims * (1.0 - 0.7 * place * place)).max(1.0) as u64;
@@ -105,8 +105,7 @@ impl Shown {
 }
 
 /// The load and the fault; returns when all is well again.
-async fn play(servers: &Servers, place: Place, workers: [&Worker; 2]) -> Place {
-    let mut events = events(9000).into_iter();
+async fn play(servers: &Servers, place: Place, workers: [&Worker; 2], mut events: std::vec::IntoIter<Event>) -> Place {
     load(&place, workers[0], &mut events, 110).await;
     let messages = events.by_ref().take(60).map(|event| message_of(&event)).collect();
     let place = break_servers(servers, place, messages).await;
@@ -129,8 +128,9 @@ async fn answers_for_the_pictures_of_the_dashboards() {
     let learner = [("CLAIMRISK_MODEL_PUBLISH_LABELS", "400")];
     let workers = [place.worker(&learner).await, place.worker(&learner).await];
     let prometheus = prometheus(&servers, &[&workers[0], &workers[1]]).await;
+    let events = events(9000).into_iter();
     let from = chrono::Utc::now().timestamp();
-    let place = play(&servers, place, [&workers[0], &workers[1]]).await;
+    let place = play(&servers, place, [&workers[0], &workers[1]], events).await;
     let shown = Shown { from, to: chrono::Utc::now().timestamp() };
 
     fs::create_dir_all(&folder).expect("folder");
