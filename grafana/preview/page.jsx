@@ -85,7 +85,7 @@ function Panel({ panel, title, frames, grid }) {
     <div style={place}>
       <PanelChrome title={title} width={across(grid.w)} height={down(grid.h)} padding={PADDED[panel.type] ?? 'md'}>
         {(width, height) => (frames.length || panel.type === 'stat'
-          ? <Kind frames={frames} panel={panel} width={width} height={height} />
+          ? <Kind frames={frames} panel={panel} input={input} width={width} height={height} />
           : <div style={{ height, display: 'grid', placeItems: 'center', color: theme.colors.text.secondary }}>{panel.fieldConfig.defaults.noValue}</div>)}
       </PanelChrome>
     </div>
