@@ -2,8 +2,8 @@
 // transformations, field defaults and overrides. Must never: change a number.
 
 import {
-  applyFieldOverrides, createDataFrame, createTheme, FieldType, standardFieldConfigEditorRegistry, standardTransformers,
-  standardTransformersRegistry, transformDataFrame,
+  applyFieldOverrides, cacheFieldDisplayNames, createDataFrame, createTheme, FieldType, standardFieldConfigEditorRegistry,
+  standardTransformers, standardTransformersRegistry, transformDataFrame,
 } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 
@@ -79,5 +79,7 @@ export async function framesOf(panel, input, value) {
   const data = await lastValueFrom(
     transformDataFrame(panel.transformations ?? [], raw.filter((frame) => frame.length), { interpolate: (text) => text }),
   );
-  return applyFieldOverrides({ data, fieldConfig: panel.fieldConfig, replaceVariables: (text) => text, theme, timeZone });
+  const frames = applyFieldOverrides({ data, fieldConfig: panel.fieldConfig, replaceVariables: (text) => text, theme, timeZone });
+  cacheFieldDisplayNames(frames);
+  return frames;
 }

@@ -136,7 +136,8 @@ const failed = (error) => {
 window.addEventListener('error', (event) => failed(event.error ?? event.message));
 window.addEventListener('unhandledrejection', (event) => failed(event.reason));
 const panels = await laidOut();
-await document.fonts.ready;
+// Widths of texts are measured before any text is on the page.
+await Promise.all(['400 12px Inter', '500 12px Inter'].map((font) => document.fonts.load(font)));
 flushSync(() => createRoot(document.getElementById('page'), { onUncaughtError: failed }).render(<Page panels={panels} />));
 if (document.title !== 'failed') {
   document.title = 'drawn';

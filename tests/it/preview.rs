@@ -125,7 +125,7 @@ async fn answers_for_the_pictures_of_the_dashboards() {
     let folder = std::env::var_os("CLAIMRISK_PREVIEW_DIR").map(PathBuf::from).expect("CLAIMRISK_PREVIEW_DIR");
     let servers = Servers::start(ServerOptions::default()).await.expect("servers start");
     let place = Place::on(&servers).await;
-    let learner = [("CLAIMRISK_MODEL_PUBLISH_LABELS", "400")];
+    let learner = [("CLAIMRISK_MODEL_PUBLISH_LABELS", "1200")];
     let workers = [place.worker(&learner).await, place.worker(&learner).await];
     let prometheus = prometheus(&servers, &[&workers[0], &workers[1]]).await;
     let events = events(9000).into_iter();
