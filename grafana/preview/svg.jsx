@@ -9,11 +9,11 @@ import { theme, timeZone } from './frames.js';
 const TEXT = { fill: theme.colors.text.primary, fontSize: 12, fontFamily: theme.typography.fontFamily };
 const LINES = theme.colors.border.weak;
 
-const widthOf = (() => {
-  const context = document.createElement('canvas').getContext('2d');
-  context.font = `12px ${theme.typography.fontFamily}`;
-  return (text) => context.measureText(text).width;
-})();
+const pen = document.createElement('canvas').getContext('2d');
+function widthOf(text) {
+  pen.font = `12px ${theme.typography.fontFamily}`;
+  return pen.measureText(text).width;
+}
 
 const legend = (items, options) => (items.length && options?.showLegend !== false) && (
   <VizLayout.Legend placement="bottom">
