@@ -1,5 +1,5 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores soak-cache clean setup prepare
+.PHONY: demo test lint fmt bench bench-scores soak-cache dashboards-preview clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
@@ -47,6 +47,14 @@ bench-scores: setup
 MINUTES ?= 10
 soak-cache: setup
 	CLAIMRISK_SOAK_MINUTES=$(MINUTES) cargo test --locked --test it coherence -- --nocapture
+
+## dashboards-preview: pictures of the dashboards in target/dashboards, from five minutes of a real run, without Grafana's server
+ANSWERS := $(CURDIR)/target/dashboards/answers
+dashboards-preview:
+	@sh deploy/setup.sh --prometheus --preview
+	CLAIMRISK_PREVIEW_DIR=$(ANSWERS) cargo test --locked --test it preview -- --ignored
+	cd grafana/preview && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	node grafana/preview/draw.mjs $(ANSWERS) target/dashboards
 
 ## prepare: writes anew what is generated from the code: .sqlx, schemas, OpenAPI
 prepare: setup

@@ -5,6 +5,7 @@
 #
 #   deploy/setup.sh                installs (as root, or through sudo when that asks no password)
 #   deploy/setup.sh --prometheus   Prometheus as well, for the tests of the dashboards and alerts
+#   deploy/setup.sh --preview      Chromium and npm as well, for pictures of the dashboards
 #   deploy/setup.sh --check        installs nothing; says what is missing and exits 1, or exits 0
 set -eu
 
@@ -42,6 +43,11 @@ find_missing() {
     has redis-server || missing="$missing redis-server"
     if [ "$prometheus" = yes ]; then
         has prometheus && has promtool || missing="$missing prometheus"
+    fi
+    if [ "$preview" = yes ]; then
+        has chromium || missing="$missing chromium"
+        has node || missing="$missing nodejs"
+        has npm || missing="$missing npm"
     fi
     has cc || missing="$missing gcc"
     exists /usr/include/stdio.h || missing="$missing libc6-dev"
@@ -109,10 +115,12 @@ disable_new_services() {
 }
 
 prometheus=no
+preview=no
 check=no
 for argument in "$@"; do
     case $argument in
         --prometheus) prometheus=yes ;;
+        --preview) preview=yes ;;
         --check) check=yes ;;
         -h | --help)
             usage

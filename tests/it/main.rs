@@ -17,6 +17,7 @@ mod history;
 mod learning;
 mod linking;
 mod observability;
+mod preview;
 mod proxy;
 mod queries;
 mod simulated;
