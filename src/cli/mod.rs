@@ -16,6 +16,7 @@ mod read;
 mod reference;
 mod score;
 mod simulate;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -102,6 +103,11 @@ enum Action {
     DeadLetters {
         #[command(subcommand)]
         action: dead_letters::Action,
+    },
+    /// Make bearer tokens for the API.
+    Token {
+        #[command(subcommand)]
+        action: token::Action,
     },
     /// Write matched 837 and 835 files of simulated payers with hidden rules, and the truth about them.
     Simulate(simulate::Arguments),
@@ -218,6 +224,7 @@ fn run(cli: Cli, flags: &BTreeMap<String, String>) -> Result<(), CommandError> {
         Action::Topology { action: TopologyAction::Print } => output::print(crate::topology::print()),
         Action::Score(arguments) => score::run(&arguments, &load()?),
         Action::Simulate(arguments) => simulate::run(&arguments),
+        Action::Token { action } => token::run(&action),
         Action::Backtest(arguments) => backtest::run(&arguments, &load()?),
         served => {
             let config = load()?;
@@ -247,6 +254,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Score(_)
         | Action::Simulate(_)
         | Action::Backtest(_)
+        | Action::Token { .. }
         | Action::CheckConfig { .. }
         | Action::Completions { .. } => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! Integration tests on real servers: private RabbitMQ, PostgreSQL and Redis, started once for all tests; each test has a
 //! virtual host, a database and a Redis database of its own, and runs the real binary.
 
+mod access;
 mod calibration;
 mod challengers;
 mod coherence;
