@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Listener, Tokens};
+use crate::api::{self, ApiState, AuditLog, Listener, Tokens};
 use crate::broker::Publisher;
 use crate::cache::Cache;
 use crate::config::Config;
@@ -171,6 +171,7 @@ async fn start_listeners(
             let probe: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || connected.all(&queues));
             probe
         }),
+        audit: AuditLog::start(parts.pool.clone(), parts.config.database_timeout),
         tokens: parts.tokens.clone(),
     });
     let grace = parts.config.shutdown_grace;

@@ -34,6 +34,7 @@ use axum::routing::{get, post};
 use sqlx::PgPool;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use audit::AuditLog;
 pub use error::{ApiError, ErrorBody};
 pub use metrics_listener::metrics_router;
 pub use openapi::openapi;
@@ -62,6 +63,8 @@ pub struct ApiState {
     pub model: Arc<Model>,
     /// Whether the consumers of this process are connected; `None` for a process that consumes nothing.
     pub broker: Option<BrokerProbe>,
+    /// Where it is written down who looked at what.
+    pub audit: AuditLog,
     /// Who may ask; everybody without it.
     pub tokens: Option<Arc<Tokens>>,
 }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, logs and progress to stderr. One file per command that is more than a few lines.
 
 mod admin;
+mod audit;
 mod backtest;
 mod bench;
 mod calibration;
@@ -108,6 +109,11 @@ enum Action {
     Token {
         #[command(subcommand)]
         action: token::Action,
+    },
+    /// Tell whether the audit log is whole; remove what is old enough.
+    Audit {
+        #[command(subcommand)]
+        action: audit::Action,
     },
     /// Write matched 837 and 835 files of simulated payers with hidden rules, and the truth about them.
     Simulate(simulate::Arguments),
@@ -245,6 +251,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Topology { action } => admin::topology(&config, action).await,
         Action::Model { action } => admin::model(&config, action).await,
         Action::Publish(arguments) => publish::run(&arguments, &config).await,
+        Action::Audit { action } => audit::run(&action, &config).await,
         Action::DeadLetters { action } => dead_letters::run(&action, &config).await,
         Action::Reference { action } => reference::run(&action, &config).await,
         Action::Load(arguments) => load::run(&arguments, &config).await,

@@ -3,6 +3,7 @@
 //! Must never: touch the cache (that is done after the commit, by the caller) or leave a transaction to be cancelled.
 
 pub mod apply;
+pub mod audit;
 mod claims;
 pub mod configurations;
 pub mod earlier;
