@@ -27,7 +27,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(protocol) => format!("protocol error {}", protocol.get_id()),
-        lapin::ErrorKind::IOError(io) => tls_cause(io).unwrap_or_else(|| format!("i/o: {}", io.kind())),
+        lapin::ErrorKind::IOError(io) => tls_cause(&**io).unwrap_or_else(|| format!("i/o: {}", io.kind())),
         lapin::ErrorKind::MissingHeartbeatError => "heartbeats missing".to_owned(),
         lapin::ErrorKind::InvalidConnectionState(state) => format!("connection is {state:?}"),
         lapin::ErrorKind::InvalidChannelState(..) => "channel is closed".to_owned(),

@@ -2,9 +2,11 @@
 //! virtual host, a database and a Redis database of its own, and runs the real binary.
 
 mod access;
+mod audit;
 mod calibration;
 mod challengers;
 mod coherence;
+mod dead_letters;
 mod degraded;
 mod earlier;
 mod failures;
@@ -15,9 +17,12 @@ mod flow;
 mod harness;
 mod history;
 mod learning;
+mod least_privilege;
 mod linking;
 mod observability;
+mod pki;
 mod proxy;
 mod queries;
 mod simulated;
 mod statistics;
+mod tls;
