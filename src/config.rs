@@ -62,7 +62,7 @@ pub struct Config {
     /// What the API shows of itself, over TLS then.
     pub api_identity: Option<Identity>,
     /// The token of whoever runs a command.
-    pub api_token: Option<Secret>,
+    pub client_token: Option<Secret>,
     /// Longest wait for the head of a request.
     pub http_header: Duration,
     /// Connections of a listener at once.
@@ -244,7 +244,7 @@ impl Config {
             api_tokens_file: file(raw, "api_tokens_file").map(PathBuf::from),
             api_requests: [number(raw, "api_requests_per_minute", 1)?, number(raw, "api_requests_per_hour", 1)?],
             api_identity: Identity::read(api_cert, api_key, ["api_cert_file", "api_key_file"])?,
-            api_token: Some(text(raw, "api_token")).filter(|token| !token.is_empty()).map(Secret::new),
+            client_token: Some(text(raw, "client_token")).filter(|token| !token.is_empty()).map(Secret::new),
             http_header: Duration::from_secs(number(raw, "http_header_seconds", 1)?),
             http_connections: number(raw, "http_connections", 1)?,
             allow_plaintext: parse(raw, "allow_plaintext", "true or false")?,

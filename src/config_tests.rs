@@ -62,6 +62,8 @@ fn a_mistyped_name_in_the_environment_is_an_error_and_a_strangers_is_not() {
     assert!(refused("CLAIMRISK_HTP_ADDR").is_err());
     assert!(SETTINGS.iter().all(|setting| refused(setting.env).is_ok()));
     assert!(refused("CLAIMRISK_BLESS").is_ok());
+    let error = refused("CLAIMRISK_API_TOKEN_FILE").unwrap_err();
+    assert!(error.ends_with("did you mean CLAIMRISK_API_TOKENS_FILE?"), "{error}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), Co
         time_limit: Duration::from_secs(arguments.time_limit),
     };
     let base = base.trim_end_matches('/');
-    let client = HttpClient::new(config.api_token.clone());
+    let client = HttpClient::new(config.client_token.clone());
     let report = match arguments.profile {
         Profile::Read => drive(&client, base, plan).await?,
         Profile::Clinic => drive_clinic(&client, base, plan, config).await?,

@@ -64,7 +64,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("api_cert_file", "CLAIMRISK_API_CERT_FILE", "", "certificate chain (PEM) of the API, which then speaks TLS"),
     plain("api_key_file", "CLAIMRISK_API_KEY_FILE", "", "private key (PEM) to it"),
-    secret("api_token", "CLAIMRISK_API_TOKEN", "", "token that this command shows: `load` to the API, `dead-letters`"),
+    secret(
+        "client_token",
+        "CLAIMRISK_CLIENT_TOKEN",
+        "",
+        "token that this command shows: `load` to the API, `dead-letters`",
+    ),
     plain("http_header_seconds", "CLAIMRISK_HTTP_HEADER_SECONDS", "15", "longest wait for the head of a request"),
     plain("http_connections", "CLAIMRISK_HTTP_CONNECTIONS", "1024", "connections of a listener at once; others wait"),
     plain("tls_ca_file", "CLAIMRISK_TLS_CA_FILE", "", "authorities (PEM) that vouch for the three servers"),

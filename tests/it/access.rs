@@ -184,7 +184,7 @@ async fn the_api_does_not_start_open_to_others_without_tokens_or_with_a_file_tha
     failed(&output, 78, "line 3");
     failed(&start(&[("AMQP_URL", "amqp://u:hunter2@broker.example/%2f")]), 78, "allow_plaintext");
     let output =
-        place.command(&["check-config"]).env("CLAIMRISK_API_TOKEN", "claimrisk_secret").output().expect("runs");
+        place.command(&["check-config"]).env("CLAIMRISK_CLIENT_TOKEN", "claimrisk_secret").output().expect("runs");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("claimrisk_secret"), "a token is not printed");
 }
 

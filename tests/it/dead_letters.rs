@@ -100,7 +100,7 @@ async fn a_body_is_shown_to_a_token_with_the_scope_admin_only_and_that_is_writte
     let show = |token: Option<&str>, more: &[&str]| {
         let mut command = place.command(&[&["dead-letters", "show", "4"], more].concat());
         if let Some(token) = token {
-            command.env("CLAIMRISK_API_TOKENS_FILE", &path).env("CLAIMRISK_API_TOKEN", token);
+            command.env("CLAIMRISK_API_TOKENS_FILE", &path).env("CLAIMRISK_CLIENT_TOKEN", token);
         }
         command.output().expect("runs")
     };

@@ -134,6 +134,11 @@ async fn works(place: &Place) {
         }
     }
     assert_eq!(worker.post("/api/v1/risk/1/calculate", "").await.0, 200, "{}", worker.log());
+    let health = worker.get("/api/v1/health/detailed").await.1;
+    assert_eq!(
+        (&health["status"], health["queues"].as_object().map(serde_json::Map::len)),
+        (&"healthy".into(), Some(7))
+    );
     let stats = worker.get("/api/v1/cache/stats").await.1;
     assert!(stats["overall"]["hits"].as_u64() > Some(3), "{stats}");
     assert_eq!(stats["overall"]["errors"].as_u64(), Some(0), "{stats}");

@@ -39,7 +39,7 @@ pub struct Show {
     /// Its place in the queue, as `list` numbers them.
     #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     number: u32,
-    /// Print the body, too: patient data. It asks for CLAIMRISK_API_TOKEN with the scope admin, and is written into the audit
+    /// Print the body, too: patient data. It asks for CLAIMRISK_CLIENT_TOKEN with the scope admin, and is written into the audit
     /// log.
     #[arg(long)]
     reveal: bool,
@@ -111,7 +111,7 @@ pub(super) async fn next(channel: &Channel, number: usize) -> Result<Option<(Let
 
 /// Who acts: the name of the token, where tokens are in use and one is shown, else this machine's user.
 fn actor(config: &Config) -> Result<Arc<str>, CommandError> {
-    match (&config.api_tokens_file, &config.api_token) {
+    match (&config.api_tokens_file, &config.client_token) {
         (Some(_), Some(_)) => admin(config),
         _ => Ok(operator()),
     }
@@ -119,17 +119,17 @@ fn actor(config: &Config) -> Result<Arc<str>, CommandError> {
 
 /// The name of a token that has the scope `admin`.
 fn admin(config: &Config) -> Result<Arc<str>, CommandError> {
-    let (Some(tokens), Some(token)) = (Tokens::configured(config)?, &config.api_token) else {
+    let (Some(tokens), Some(token)) = (Tokens::configured(config)?, &config.client_token) else {
         return Err(CommandError::Config(
-            "this shows patient data: set CLAIMRISK_API_TOKENS_FILE, and CLAIMRISK_API_TOKEN to a token with the scope \
+            "this shows patient data: set CLAIMRISK_API_TOKENS_FILE, and CLAIMRISK_CLIENT_TOKEN to a token with the scope \
              admin"
                 .to_owned(),
         ));
     };
     tokens.owner(token.expose(), Scope::Admin).map_err(|refusal| {
         CommandError::Config(match refusal {
-            Refusal::Scope(_) => "api_token lacks the scope admin".to_owned(),
-            _ => "api_token is not in the file of tokens".to_owned(),
+            Refusal::Scope(_) => "client_token lacks the scope admin".to_owned(),
+            _ => "client_token is not in the file of tokens".to_owned(),
         })
     })
 }
