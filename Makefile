@@ -23,6 +23,8 @@ test:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
+	else echo 'cargo-deny is not installed: dependencies are not checked (deny.toml)'; fi
 
 fmt:
 	cargo fmt

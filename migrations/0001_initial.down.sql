@@ -1,6 +1,11 @@
 DROP TABLE cache_epoch;
 DROP TABLE cache_counters;
+DROP FUNCTION audit_retain(timestamptz, text);
+DROP FUNCTION audit_append(text[], text[], text[], bigint[], jsonb[]);
+DROP FUNCTION audit_text(audit_log);
+DROP TABLE audit_chain;
 DROP TABLE audit_log;
+DROP FUNCTION audit_refuse();
 DROP TABLE reference_tables;
 DROP TABLE ingest_events;
 DROP TABLE model_snapshots;

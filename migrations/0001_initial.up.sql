@@ -305,15 +305,99 @@ CREATE TABLE reference_tables (
     content   text NOT NULL
 );
 
+-- Who looked at what. Rows come in through audit_append alone, a group at a time, and stay as they are.
 CREATE TABLE audit_log (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at         timestamptz NOT NULL DEFAULT now(),
-    actor      text NOT NULL,
-    action     text NOT NULL,
-    entity     text NOT NULL,
+    actor      text NOT NULL CHECK (actor !~ '[[:cntrl:]]'),
+    action     text NOT NULL CHECK (action !~ '[[:cntrl:]]'),
+    entity     text NOT NULL CHECK (entity !~ '[[:cntrl:]]'),
     entity_id  bigint,
     details    jsonb NOT NULL DEFAULT '{}'
 );
+
+-- The seal of each group: a hash over its rows and the hash of the group before it.
+CREATE TABLE audit_chain (
+    id         bigint PRIMARY KEY,                        -- 1, 2, 3 and so on, without a gap
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_row   bigint NOT NULL,                           -- the group has the rows after the last of the group before
+    row_count  integer NOT NULL,
+    hash       bytea NOT NULL
+);
+
+-- A row as it is hashed; src/store/audit.rs makes the same text.
+CREATE FUNCTION audit_text(r audit_log) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT concat_ws(E'\x1f', r.id::text, (extract(epoch FROM r.at) * 1000000)::bigint::text, r.actor, r.action, r.entity,
+        coalesce(r.entity_id::text, ''), r.details::text)
+$$;
+
+-- Writes one group and seals it; answers its number. It runs with its owner's rights, so that the workers need none on the
+-- tables.
+CREATE FUNCTION audit_append(actors text[], actions text[], entities text[], entity_ids bigint[], details jsonb[])
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    previous audit_chain;
+    content text;
+    last_row bigint;
+    row_count integer;
+    number bigint;
+BEGIN
+    -- One group after the other, over all processes. Each statement below sees what was committed before it.
+    PERFORM pg_advisory_xact_lock(6021023);
+    SELECT * INTO previous FROM audit_chain c ORDER BY c.id DESC LIMIT 1;
+    number := coalesce(previous.id, 0) + 1;
+    WITH entered AS (
+        INSERT INTO audit_log (actor, action, entity, entity_id, details)
+        SELECT * FROM unnest(actors, actions, entities, entity_ids, details) RETURNING *)
+    SELECT string_agg(audit_text(e), E'\n' ORDER BY e.id), max(e.id), count(*) INTO content, last_row, row_count FROM entered e;
+    INSERT INTO audit_chain (id, last_row, row_count, hash) VALUES (number, last_row, row_count,
+        sha256(coalesce(previous.hash, '') || convert_to(number || E'\n' || content, 'UTF8')));
+    RETURN number;
+END
+$$;
+
+-- Removes the groups older than a time. The seal of the last of them stays, and a row tells of it: the chain goes on.
+CREATE FUNCTION audit_retain(before timestamptz, actor text)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    anchor audit_chain;
+    gone bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(6021023);
+    SELECT * INTO anchor FROM audit_chain c WHERE c.at < before ORDER BY c.id DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    PERFORM set_config('claimrisk.audit_retention', 'on', true);
+    DELETE FROM audit_log l WHERE l.id <= anchor.last_row;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    DELETE FROM audit_chain c WHERE c.id < anchor.id;
+    PERFORM set_config('claimrisk.audit_retention', 'off', true);
+    IF gone > 0 THEN
+        PERFORM audit_append(ARRAY[actor], ARRAY['retention'], ARRAY['audit_log'], ARRAY[NULL::bigint], ARRAY[jsonb_build_object(
+            'rows', gone, 'through_group', anchor.id, 'through_row', anchor.last_row, 'anchor', encode(anchor.hash, 'hex'))]);
+    END IF;
+    RETURN gone;
+END
+$$;
+
+-- Not everybody who may connect: deploy/roles.sql tells who.
+REVOKE ALL ON FUNCTION audit_append(text[], text[], text[], bigint[], jsonb[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit_retain(timestamptz, text) FROM PUBLIC;
+
+-- For whoever owns the tables: a slip changes nothing.
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('claimrisk.audit_retention', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'the audit log is only added to' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER audit_log_is_only_added_to BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+CREATE TRIGGER audit_chain_is_only_added_to BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_chain
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 
 -- What each process has counted of its cache look-ups since it started, and what stood there at the last reset.
 CREATE TABLE cache_counters (

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, AuditLog, Listener, Tokens};
 use crate::broker::Publisher;
 use crate::cache::Cache;
 use crate::config::Config;
@@ -57,6 +57,7 @@ struct Parts {
     connected: Connected,
     queues: Vec<Queue>,
     handle: PrometheusHandle,
+    tokens: Option<Arc<Tokens>>,
 }
 
 /// Runs a worker until a signal ends it.
@@ -65,6 +66,7 @@ struct Parts {
 /// It cannot boot, a part of it ended by itself, or it could not finish within the grace.
 pub async fn run(config: Config, roles: &BTreeSet<Role>) -> Result<(), CommandError> {
     let handle = telemetry::init_metrics()?;
+    let tokens = if roles.contains(&Role::Api) { Tokens::configured(&config)? } else { None };
     let config = Arc::new(config);
     let pool = store::pool(&config)?;
     check_schema(&pool).await?;
@@ -72,7 +74,7 @@ pub async fn run(config: Config, roles: &BTreeSet<Role>) -> Result<(), CommandEr
     let model = Arc::new(Model::load(&pool).await?);
     metrics::dependency_up(metrics::Dependency::Postgres, true);
     let queues = roles.iter().filter_map(|role| role.queue()).collect();
-    let parts = Parts { config, pool, cache, model, connected: Connected::default(), queues, handle };
+    let parts = Parts { config, pool, cache, model, connected: Connected::default(), queues, handle, tokens };
     serve(parts, roles).await
 }
 
@@ -169,9 +171,12 @@ async fn start_listeners(
             let probe: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || connected.all(&queues));
             probe
         }),
+        audit: AuditLog::start(parts.pool.clone(), parts.config.database_timeout),
+        tokens: parts.tokens.clone(),
     });
     let grace = parts.config.shutdown_grace;
     let listener = bind(parts.config.metrics_addr, "metrics_addr").await?;
+    let listener = Listener::new(listener, &parts.config, None)?;
     tracing::info!(address = %parts.config.metrics_addr, "metrics listener is up");
     let router = api::metrics_router(parts.handle.clone(), Arc::clone(&state));
     let token = stop.clone();
@@ -180,8 +185,13 @@ async fn start_listeners(
         "the metrics listener"
     });
     if roles.contains(&Role::Api) {
-        let listener = bind(parts.config.http_addr, "http_addr").await?;
-        tracing::info!(address = %parts.config.http_addr, "API is up");
+        let address = parts.config.http_addr;
+        let identity = parts.config.api_identity.as_ref();
+        let listener = Listener::new(bind(address, "http_addr").await?, &parts.config, identity)?;
+        if identity.is_none() && !address.ip().is_loopback() {
+            tracing::warn!("the API speaks plain HTTP to other machines: put TLS before it, or set api_cert_file");
+        }
+        tracing::info!(%address, tls = identity.is_some(), tokens = parts.tokens.is_some(), "API is up");
         let (router, token) = (api::router(state), stop.clone());
         serving.spawn(async move {
             api::serve(listener, router, token, grace).await;
@@ -193,7 +203,7 @@ async fn start_listeners(
 
 fn start_background(parts: &Parts, stop: &CancellationToken, background: &mut JoinSet<()>) {
     let (cache, pool, handle) = (Arc::clone(&parts.cache), parts.pool.clone(), parts.handle.clone());
-    let (stopped, model) = (stop.clone(), Arc::clone(&parts.model));
+    let (stopped, model, tokens) = (stop.clone(), Arc::clone(&parts.model), parts.tokens.clone());
     background.spawn(async move {
         tokio::select! {
             () = stopped.cancelled() => {}
@@ -201,8 +211,16 @@ fn start_background(parts: &Parts, stop: &CancellationToken, background: &mut Jo
             () = cache.clear_doubts() => {}
             () = model.follow(&pool) => {}
             () = telemetry::upkeep(handle) => {}
+            () = follow(tokens) => {}
         }
     });
+}
+
+async fn follow(tokens: Option<Arc<Tokens>>) {
+    match tokens {
+        Some(tokens) => tokens.follow().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn start_consumers(

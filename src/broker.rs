@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use tokio::sync::Mutex;
 
 use crate::config::SecretUrl;
+use crate::error::tls_cause;
 use crate::metrics::{self, Confirm, Publishing};
 
 /// How long one publish, with its confirm, may take.
@@ -24,7 +27,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(protocol) => format!("protocol error {}", protocol.get_id()),
-        lapin::ErrorKind::IOError(io) => format!("i/o: {}", io.kind()),
+        lapin::ErrorKind::IOError(io) => tls_cause(&**io).unwrap_or_else(|| format!("i/o: {}", io.kind())),
         lapin::ErrorKind::MissingHeartbeatError => "heartbeats missing".to_owned(),
         lapin::ErrorKind::InvalidConnectionState(state) => format!("connection is {state:?}"),
         lapin::ErrorKind::InvalidChannelState(..) => "channel is closed".to_owned(),
@@ -46,7 +49,17 @@ pub async fn connect(url: &SecretUrl, name: &str) -> Result<Connection, lapin::E
     }
     let properties =
         ConnectionProperties::default().with_connection_name(LongString::from(format!("claimrisk {name}")));
-    within_limit(Connection::connect(&address, properties)).await
+    let uri: AMQPUri = address.parse().map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+    let certificates = url.certificates();
+    let tls = OwnedTLSConfig {
+        identity: certificates.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {
+            pem: identity.chain.clone().into_bytes(),
+            key: identity.key.expose().as_bytes().to_vec(),
+        }),
+        cert_chain: certificates.authorities.as_deref().map(str::to_owned),
+    };
+    let runtime = lapin::runtime::default_runtime()?;
+    within_limit(Connection::connect_uri_with_config(uri, properties, tls, runtime)).await
 }
 
 /// Waits for the broker, but not for ever: the client library may never answer on a connection that was lost meanwhile.

@@ -3,6 +3,9 @@
 //!
 //! This is the only file that reads the environment. Must never print a secret.
 
+mod secrets;
+mod settings;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,100 +15,8 @@ use std::time::Duration;
 
 use crate::domain::score::Levels;
 use crate::error::CommandError;
-
-/// One setting as users name it.
-pub struct Setting {
-    /// Key in the TOML file, and the flag's name with dashes.
-    pub key: &'static str,
-    /// Environment variable.
-    pub env: &'static str,
-    /// Default, as text.
-    pub default: &'static str,
-    /// Whether it may hold a password; then `NAME_FILE` is read too and nothing prints it.
-    pub secret: bool,
-    /// What it does, in one line.
-    pub help: &'static str,
-}
-
-impl Setting {
-    /// Whether a key of the settings file means this setting: its own name, or that of the environment variable.
-    fn is_called(&self, key: &str) -> bool {
-        key.eq_ignore_ascii_case(self.key) || key.eq_ignore_ascii_case(self.env)
-    }
-
-    /// Whether a key of the settings file names the file that holds this secret.
-    fn is_file(&self, key: &str) -> bool {
-        let (name, end) = key.split_at_checked(key.len().saturating_sub(5)).unwrap_or((key, ""));
-        end.eq_ignore_ascii_case("_file") && self.is_called(name)
-    }
-}
-
-const fn plain(key: &'static str, env: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { key, env, default, secret: false, help }
-}
-
-const fn secret(key: &'static str, env: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { key, env, default, secret: true, help }
-}
-
-/// All settings there are.
-pub const SETTINGS: &[Setting] = &[
-    secret("amqp_url", "AMQP_URL", "amqp://127.0.0.1:5672/%2f", "RabbitMQ, as amqp:// or amqps://"),
-    secret("database_url", "DATABASE_URL", "postgres://127.0.0.1:5432/claimrisk", "PostgreSQL"),
-    secret("redis_url", "REDIS_URL", "redis://127.0.0.1:6379/0", "Redis, as redis:// or rediss://"),
-    plain("http_addr", "CLAIMRISK_HTTP_ADDR", "127.0.0.1:8000", "where the API listens"),
-    plain("metrics_addr", "CLAIMRISK_METRICS_ADDR", "127.0.0.1:9464", "where /metrics, /livez, /readyz listen"),
-    plain(
-        "api_tokens_file",
-        "CLAIMRISK_API_TOKENS_FILE",
-        "",
-        "bearer tokens; not asked for by this release, so it must stay unset",
-    ),
-    plain(
-        "model_publish_seconds",
-        "CLAIMRISK_MODEL_PUBLISH_SECONDS",
-        "900",
-        "how long the learner gathers labels before it publishes a model",
-    ),
-    plain(
-        "model_publish_labels",
-        "CLAIMRISK_MODEL_PUBLISH_LABELS",
-        "5000",
-        "so many changed labels publish a model at once",
-    ),
-    plain("log", "CLAIMRISK_LOG", "info", "log filter, such as info or claimrisk=debug"),
-    plain("batch_messages", "CLAIMRISK_BATCH_MESSAGES", "500", "events worked on together, at the most"),
-    plain("batch_bytes", "CLAIMRISK_BATCH_BYTES", "8388608", "bytes of events worked on together, at the most"),
-    plain("batch_age_ms", "CLAIMRISK_BATCH_AGE_MS", "20", "how long the first event of a batch waits for more"),
-    plain("prefetch_messages", "CLAIMRISK_PREFETCH_MESSAGES", "1500", "unsettled messages per queue, at the most"),
-    plain("max_event_bytes", "CLAIMRISK_MAX_EVENT_BYTES", "1048576", "a larger event is dead-lettered as too_large"),
-    plain(
-        "delivery_attempts",
-        "CLAIMRISK_DELIVERY_ATTEMPTS",
-        "10",
-        "deliveries before the worker gives up on an event",
-    ),
-    plain("shutdown_grace_seconds", "CLAIMRISK_SHUTDOWN_GRACE_SECONDS", "20", "time to finish and settle at the end"),
-    plain("database_connections", "CLAIMRISK_DATABASE_CONNECTIONS", "8", "PostgreSQL connections of this process"),
-    plain("database_timeout_ms", "CLAIMRISK_DATABASE_TIMEOUT_MS", "30000", "longest wait for one database statement"),
-    plain("redis_connections", "CLAIMRISK_REDIS_CONNECTIONS", "8", "Redis connections of this process"),
-    plain(
-        "redis_timeout_ms",
-        "CLAIMRISK_REDIS_TIMEOUT_MS",
-        "250",
-        "longest wait for the cache, before going on without",
-    ),
-    plain("risk_levels", "CLAIMRISK_RISK_LEVELS", "10,30,60", "scores from which a claim is medium, high, critical"),
-    plain("cache_ttl_claim", "CACHE_TTL_CLAIM", "1800", "seconds a claim stays in the cache"),
-    plain("cache_ttl_risk_score", "CACHE_TTL_RISK_SCORE", "3600", "seconds a risk score stays in the cache"),
-    plain("cache_ttl_remittance", "CACHE_TTL_REMITTANCE", "1800", "seconds a remittance stays in the cache"),
-    plain("cache_ttl_episode", "CACHE_TTL_EPISODE", "1800", "seconds an episode stays in the cache"),
-    plain("cache_ttl_payer", "CACHE_TTL_PAYER", "86400", "seconds a payer stays in the cache"),
-    plain("cache_ttl_provider", "CACHE_TTL_PROVIDER", "3600", "seconds a provider stays in the cache"),
-    plain("cache_ttl_practice", "CACHE_TTL_PRACTICE", "86400", "seconds a practice stays in the cache"),
-    plain("cache_ttl_pattern", "CACHE_TTL_PATTERN", "86400", "seconds a payer's denial patterns stay in the cache"),
-    plain("cache_ttl_count", "CACHE_TTL_COUNT", "300", "seconds the total of a list stays in the cache"),
-];
+pub use secrets::{Certificates, Identity, Secret, SecretUrl, is_loopback, private_file};
+pub use settings::{SETTINGS, Setting};
 
 /// Where the value of a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,36 +42,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A URL with a password in it: never prints itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(String);
-
-impl SecretUrl {
-    /// Wraps a URL.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    /// The URL itself, to connect with.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The URL without user, password and query.
-    pub fn redacted(&self) -> String {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", self.0.as_str()));
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{host}")
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.redacted())
-    }
-}
-
 /// The settings of a process, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -176,6 +57,18 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// File of bearer tokens.
     pub api_tokens_file: Option<PathBuf>,
+    /// Requests of one token, per minute and per hour.
+    pub api_requests: [u32; 2],
+    /// What the API shows of itself, over TLS then.
+    pub api_identity: Option<Identity>,
+    /// The token of whoever runs a command.
+    pub client_token: Option<Secret>,
+    /// Longest wait for the head of a request.
+    pub http_header: Duration,
+    /// Connections of a listener at once.
+    pub http_connections: usize,
+    /// Whether servers on other machines may be spoken to without TLS.
+    pub allow_plaintext: bool,
     /// How long labels are gathered before a model is published.
     pub model_publish: Duration,
     /// Changed labels that publish a model at once.
@@ -338,13 +231,23 @@ impl Config {
     /// The first setting that is wrong, with its origin and how to mend it.
     pub fn from_raw(raw: &Raw) -> Result<Self, CommandError> {
         let ttl = |key| Ok::<_, CommandError>(Duration::from_secs(number::<u32>(raw, key, 1)?.into()));
+        let certificates =
+            Certificates::read(file(raw, "tls_ca_file"), file(raw, "tls_cert_file"), file(raw, "tls_key_file"))?;
+        let server = |key, schemes| Ok::<_, CommandError>(url(raw, key, schemes)?.with_certificates(&certificates));
+        let (api_cert, api_key) = (file(raw, "api_cert_file"), file(raw, "api_key_file"));
         let config = Self {
-            amqp_url: url(raw, "amqp_url", &["amqp://", "amqps://"])?,
-            database_url: url(raw, "database_url", &["postgres://", "postgresql://"])?,
-            redis_url: url(raw, "redis_url", &["redis://", "rediss://"])?,
+            amqp_url: server("amqp_url", &["amqp://", "amqps://"])?,
+            database_url: server("database_url", &["postgres://", "postgresql://"])?,
+            redis_url: server("redis_url", &["redis://", "rediss://"])?,
             http_addr: parse(raw, "http_addr", "an address such as 127.0.0.1:8000")?,
             metrics_addr: parse(raw, "metrics_addr", "an address such as 127.0.0.1:9464")?,
-            api_tokens_file: Some(text(raw, "api_tokens_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            api_tokens_file: file(raw, "api_tokens_file").map(PathBuf::from),
+            api_requests: [number(raw, "api_requests_per_minute", 1)?, number(raw, "api_requests_per_hour", 1)?],
+            api_identity: Identity::read(api_cert, api_key, ["api_cert_file", "api_key_file"])?,
+            client_token: Some(text(raw, "client_token")).filter(|token| !token.is_empty()).map(Secret::new),
+            http_header: Duration::from_secs(number(raw, "http_header_seconds", 1)?),
+            http_connections: number(raw, "http_connections", 1)?,
+            allow_plaintext: parse(raw, "allow_plaintext", "true or false")?,
             model_publish: Duration::from_secs(number(raw, "model_publish_seconds", 1)?),
             model_publish_labels: number(raw, "model_publish_labels", 1)?,
             log: text(raw, "log").to_owned(),
@@ -385,22 +288,53 @@ impl Config {
                 self.prefetch_messages, self.batch.messages
             )));
         }
-        // A file of tokens that nothing asks for would look like protection.
-        if self.api_tokens_file.is_some() {
-            return Err(CommandError::Config(
-                "api_tokens_file is set, but this release does not ask for tokens yet; unset it, keep the API on a \
-                 loopback address and put a proxy that authenticates in front of it"
-                    .to_owned(),
-            ));
-        }
-        if !self.http_addr.ip().is_loopback() {
+        if self.api_tokens_file.is_none() && !self.http_addr.ip().is_loopback() {
             return Err(CommandError::Config(format!(
-                "http_addr = {} is not a loopback address: without tokens anyone could read claims; use 127.0.0.1",
+                "http_addr = {} is not a loopback address: without tokens anyone could read claims; set \
+                 api_tokens_file (`claimrisk token new` makes tokens), or use 127.0.0.1",
                 self.http_addr
             )));
         }
+        self.refuse_plaintext()
+    }
+
+    /// Claims and passwords leave this machine over TLS only, unless a setting says otherwise.
+    fn refuse_plaintext(&self) -> Result<(), CommandError> {
+        let refused = |key: &str, mend: &str| {
+            CommandError::Config(format!(
+                "{key} leads to another machine without TLS; {mend}, or set allow_plaintext = true where nobody can \
+                 listen"
+            ))
+        };
+        crate::store::connect_options(self)?;
+        if self.allow_plaintext {
+            return Ok(());
+        }
+        if !encrypted_or_near(&self.amqp_url, "amqps://") {
+            return Err(refused("amqp_url", "use amqps://"));
+        }
+        if !encrypted_or_near(&self.redis_url, "rediss://") {
+            return Err(refused("redis_url", "use rediss://"));
+        }
         Ok(())
     }
+}
+
+/// Whether a URL speaks TLS, or leads no farther than this machine.
+fn encrypted_or_near(url: &SecretUrl, encrypted: &str) -> bool {
+    let redacted = url.redacted();
+    let (scheme, rest) = redacted.split_once("://").unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    encrypted.strip_suffix("://") == Some(scheme) || is_loopback(host)
+}
+
+/// The path that a setting names, if any.
+fn file<'a>(raw: &'a Raw, key: &str) -> Option<&'a Path> {
+    Some(text(raw, key)).filter(|path| !path.is_empty()).map(Path::new)
 }
 
 fn text<'a>(raw: &'a Raw, key: &str) -> &'a str {

@@ -74,11 +74,27 @@ fn by_sqlstate(code: &str) -> Failure {
     }
 }
 
+/// Why a TLS connection was not made, if that is what went wrong: certificates and protocol only, no value of ours.
+pub fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return Some(format!("tls: {tls}"));
+        }
+        // An i/o error hides what it wraps from `source`.
+        let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| current.source());
+    }
+    None
+}
+
 /// The kind of a client-side error, without any value it may quote.
 fn kind_of(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Io(io) => format!("i/o: {}", io.kind()),
-        sqlx::Error::Tls(_) => "tls".to_owned(),
+        sqlx::Error::Io(io) => tls_cause(io).unwrap_or_else(|| format!("i/o: {}", io.kind())),
+        sqlx::Error::Tls(cause) => {
+            tls_cause(&**cause).unwrap_or_else(|| "tls: the server does not offer it".to_owned())
+        }
         sqlx::Error::PoolTimedOut => "no free database connection in time".to_owned(),
         sqlx::Error::PoolClosed => "database pool closed".to_owned(),
         sqlx::Error::WorkerCrashed => "database driver stopped".to_owned(),

@@ -43,6 +43,9 @@ pub const X12_RECEIVED: &str = "x12.received";
 /// The header that chooses a retry queue. Its name must not start with `x-`: RabbitMQ ignores such headers when it matches.
 pub const RETRY_DELAY_HEADER: &str = "retry-delay";
 
+/// The header that counts how often a person has sent a dead letter again.
+pub const REPLAYED_HEADER: &str = "x-replayed";
+
 /// The fixed delays before an event is tried again; one queue each, because messages expire only at a queue's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RetryDelay {

@@ -121,3 +121,19 @@ fn every_migration_can_be_undone() {
         assert!(path.with_file_name(&other).exists(), "{name} has no {other}");
     }
 }
+
+#[test]
+fn no_code_is_unsafe_and_tls_is_one_implementation() {
+    assert!(text(&root().join("src/lib.rs")).contains("#![forbid(unsafe_code)]"));
+    assert!(text(&root().join("Cargo.toml")).contains("unsafe_code = \"forbid\""));
+    absent("src", &["allow(unsafe_code)", "unsafe {"], &[]);
+    let lock = text(&root().join("Cargo.lock"));
+    // What deny.toml bans, held where cargo-deny is not installed, too.
+    for banned in ["openssl-sys", "openssl", "native-tls", "aws-lc-sys", "aws-lc-rs", "async-std", "rustls-pemfile"] {
+        assert!(!lock.contains(&format!("name = \"{banned}\"")), "{banned}");
+        assert!(text(&root().join("deny.toml")).contains(&format!("\"{banned}\"")), "{banned} is not in deny.toml");
+    }
+    for source in lock.lines().filter(|line| line.starts_with("source = ")) {
+        assert_eq!(source, "source = \"registry+https://github.com/rust-lang/crates.io-index\"");
+    }
+}

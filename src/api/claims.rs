@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::filters::{self, FilterQuery, Of};
 use super::params::{self, Params, PathText};
@@ -36,12 +37,13 @@ pub(super) struct ListView<T> {
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn list(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     params: Params,
 ) -> Result<Json<ListView<ClaimView>>, ApiError> {
     let (request, filter) = filters::read(&state, params, Of::Claims).await?;
     let (ids, total) = read_through::page(&state, &List::Claims(filter), request).await?;
     let items = read::load_claim_heads(&state.pool, &ids).await?;
-    audit::claims_read(&state, &ids).await?;
+    audit::claims_read(&state, &caller, &ids).await?;
     Ok(Json(ListView { items, total, skip: request.skip, limit: request.limit }))
 }
 
@@ -54,13 +56,14 @@ pub(super) async fn list(
         (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn one(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     PathText(id): PathText,
 ) -> Result<Json<ClaimView>, ApiError> {
     let id = params::id("id", &id)?;
     let load = |pool: PgPool| async move { Ok(read::load_claims(&pool, &[id]).await?.pop()) };
     let claim = read_through::one(&state, Entity::Claim, id, load, |claim: &ClaimView| claim.revision).await?;
     let claim = claim.ok_or_else(|| ApiError::not_found("claim"))?;
-    audit::claims_read(&state, &[id]).await?;
+    audit::claims_read(&state, &caller, &[id]).await?;
     Ok(Json(claim))
 }
 
@@ -71,12 +74,13 @@ pub(super) async fn one(
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn at_risk(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     params: Params,
 ) -> Result<Json<ListView<WorklistItem>>, ApiError> {
     let (request, filter) = filters::read(&state, params, Of::Claims).await?;
     let (ids, total) = read_through::page(&state, &List::Worklist(filter), request).await?;
     let items = read::worklist(&state.pool, &ids).await?;
-    audit::claims_read(&state, &ids).await?;
+    audit::claims_read(&state, &caller, &ids).await?;
     Ok(Json(ListView { items, total, skip: request.skip, limit: request.limit }))
 }
 
@@ -87,11 +91,12 @@ pub(super) async fn at_risk(
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn unlinked(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     params: Params,
 ) -> Result<Json<ListView<RemittanceView>>, ApiError> {
     let (request, filter) = filters::read(&state, params, Of::Remittances).await?;
     let (ids, total) = read_through::page(&state, &List::Unlinked(filter), request).await?;
     let items = read::load_remittance_heads(&state.pool, &ids).await?;
-    audit::remittances_read(&state, &ids).await?;
+    audit::remittances_read(&state, &caller, &ids).await?;
     Ok(Json(ListView { items, total, skip: request.skip, limit: request.limit }))
 }

@@ -4,6 +4,7 @@
 //! Must never: log a path, a query string or a body (they name patients), answer with a claim whose reading is not in the
 //! audit log, or leave a transaction to be cancelled when a client goes away.
 
+mod access;
 mod audit;
 mod cache;
 mod claims;
@@ -17,25 +18,28 @@ mod metrics_listener;
 mod openapi;
 mod params;
 mod patterns;
+mod rates;
 mod read_through;
 mod remits;
 mod risk;
+mod serve;
+mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
 use sqlx::PgPool;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use audit::AuditLog;
 pub use error::{ApiError, ErrorBody};
 pub use metrics_listener::metrics_router;
 pub use openapi::openapi;
+pub use serve::{Listener, serve};
+pub use tokens::{Refusal, Scope, Tokens, make as make_token};
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -59,6 +63,10 @@ pub struct ApiState {
     pub model: Arc<Model>,
     /// Whether the consumers of this process are connected; `None` for a process that consumes nothing.
     pub broker: Option<BrokerProbe>,
+    /// Where it is written down who looked at what.
+    pub audit: AuditLog,
+    /// Who may ask; everybody without it.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 /// The API's routes, with their documentation at `/docs` and `/openapi.json`.
@@ -82,32 +90,11 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/api/v1/events/{*rest}", get(events::receipt))
         .route("/api/v1/cache/stats", get(cache::stats))
         .route("/api/v1/cache/stats/reset", post(cache::reset))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&state), access::check))
         .with_state(state);
     // The documentation's own assets stay outside of the guard: they need no server and hold nothing of anyone.
     let documentation: Router = SwaggerUi::new("/docs").url("/openapi.json", openapi()).into();
     guard::guarded(routes.fallback(error::no_such_route).method_not_allowed_fallback(error::method_not_allowed))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .merge(documentation)
-}
-
-/// Serves until told to stop, then finishes the requests that are running, within the grace.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(kind = %error.kind(), "small answers may be delayed");
-        }
-    });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let too_late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(grace).await;
-    };
-    tokio::select! {
-        served = serving.into_future() => {
-            if let Err(error) = served {
-                tracing::error!(kind = %error.kind(), "a listener failed");
-            }
-        }
-        () = too_late => tracing::warn!("requests were cut off: the grace ran out"),
-    }
 }

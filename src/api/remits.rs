@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use sqlx::PgPool;
 
+use super::access::Caller;
 use super::claims::ListView;
 use super::error::{ApiError, ErrorBody};
 use super::filters::{self, FilterQuery, LinkQuery, Of};
@@ -22,12 +23,13 @@ use crate::view::RemittanceView;
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn list(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     params: Params,
 ) -> Result<Json<ListView<RemittanceView>>, ApiError> {
     let (request, filter) = filters::read(&state, params, Of::Remittances).await?;
     let (ids, total) = read_through::page(&state, &List::Remittances(filter), request).await?;
     let items = read::load_remittance_heads(&state.pool, &ids).await?;
-    audit::remittances_read(&state, &ids).await?;
+    audit::remittances_read(&state, &caller, &ids).await?;
     Ok(Json(ListView { items, total, skip: request.skip, limit: request.limit }))
 }
 
@@ -40,6 +42,7 @@ pub(super) async fn list(
         (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn one(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     PathText(id): PathText,
 ) -> Result<Json<RemittanceView>, ApiError> {
     let id = params::id("id", &id)?;
@@ -47,6 +50,6 @@ pub(super) async fn one(
     let version = |remittance: &RemittanceView| remittance.revision;
     let remittance = read_through::one(&state, Entity::Remittance, id, load, version).await?;
     let remittance = remittance.ok_or_else(|| ApiError::not_found("remittance"))?;
-    audit::remittances_read(&state, &[id]).await?;
+    audit::remittances_read(&state, &caller, &[id]).await?;
     Ok(Json(remittance))
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 
+use super::access::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::params::{self, Params, PathText};
 use super::{ApiState, audit, guard, read_through};
@@ -73,13 +74,14 @@ pub(super) struct HistoryQuery {
         (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn current(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     PathText(claim_id): PathText,
 ) -> Result<Json<RiskScoreView>, ApiError> {
     let id = params::id("claim_id", &claim_id)?;
     let load = |pool: PgPool| async move { Ok(read::load_scores(&pool, &[id]).await?.pop()) };
     let score = read_through::one(&state, Entity::RiskScore, id, load, |score: &RiskScoreView| score.id).await?;
     let score = score.ok_or_else(|| ApiError::not_found("claim"))?;
-    audit::claims_read(&state, &[id]).await?;
+    audit::claims_read(&state, &caller, &[id]).await?;
     Ok(Json(score))
 }
 
@@ -92,6 +94,7 @@ pub(super) async fn current(
         (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn history(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     PathText(claim_id): PathText,
     mut params: Params,
 ) -> Result<Json<HistoryView>, ApiError> {
@@ -105,7 +108,7 @@ pub(super) async fn history(
     if total == 0 {
         return Err(ApiError::not_found("claim"));
     }
-    audit::claims_read(&state, &[claim_id]).await?;
+    audit::claims_read(&state, &caller, &[claim_id]).await?;
     let items = with_changes(scores, request.limit);
     Ok(Json(HistoryView { claim_id, items, total, skip: request.skip, limit: request.limit }))
 }
@@ -132,6 +135,7 @@ fn with_changes(scores: Vec<RiskScoreView>, limit: i64) -> Vec<HistoryItem> {
         (status = 503, description = "PostgreSQL is away or busy", body = ErrorBody)))]
 pub(super) async fn calculate(
     State(state): State<Arc<ApiState>>,
+    caller: Caller,
     PathText(claim_id): PathText,
 ) -> Result<Json<RiskScoreView>, ApiError> {
     let id = params::id("claim_id", &claim_id)?;
@@ -142,7 +146,7 @@ pub(super) async fn calculate(
     }
     state.cache.put_many(&read::cache_entries(&state.pool, &[id], &[id], &[], &[]).await?).await;
     let score = read::load_scores(&state.pool, &[id]).await?.pop().ok_or_else(|| ApiError::not_found("claim"))?;
-    audit::claim_scored(&state, id).await?;
+    audit::claim_scored(&state, &caller, id).await?;
     Ok(Json(score))
 }
 

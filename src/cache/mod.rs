@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{PoolConfig, Runtime, Timeouts};
+use deadpool_redis::{Manager, Runtime, Timeouts};
+use redis::{ClientTlsConfig, TlsCertificates};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::Config;
+use crate::config::{Config, SecretUrl};
 use crate::error::{CommandError, Failure};
 use crate::metrics::{self, CacheWrite, Dependency, Pool, PoolState};
 use breaker::Breaker;
@@ -128,14 +129,14 @@ impl Cache {
     /// A URL that Redis' client does not understand.
     pub fn new(config: &Config, installation: uuid::Uuid) -> Result<Self, CommandError> {
         let bad = |what: String| CommandError::Config(format!("redis_url: {what}"));
-        let mut settings = deadpool_redis::Config::from_url(config.redis_url.expose());
         let limit = Some(config.redis_timeout);
-        settings.pool = Some(PoolConfig {
-            max_size: config.redis_connections,
-            timeouts: Timeouts { wait: limit, create: limit, recycle: limit },
-            ..PoolConfig::default()
-        });
-        let pool = settings.create_pool(Some(Runtime::Tokio1)).map_err(|_| bad("not understood".to_owned()))?;
+        let manager = manager(&config.redis_url).map_err(|_| bad("not understood".to_owned()))?;
+        let pool = deadpool_redis::Pool::builder(manager)
+            .max_size(config.redis_connections)
+            .timeouts(Timeouts { wait: limit, create: limit, recycle: limit })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|_| bad("no pool can be made".to_owned()))?;
         Ok(Self {
             pool,
             timeout: config.redis_timeout,
@@ -408,6 +409,21 @@ impl Cache {
         let command = redis::cmd("PING");
         self.run(async |connection| command.query_async::<String>(connection).await).await.is_some()
     }
+}
+
+/// Makes connections, over TLS where the URL says so: with our authorities instead of the system's, where there are any.
+fn manager(url: &SecretUrl) -> redis::RedisResult<Manager> {
+    if !url.expose().starts_with("rediss://") {
+        return Manager::new(url.expose());
+    }
+    let certificates = url.certificates();
+    let client_tls = certificates.identity.as_ref().map(|identity| ClientTlsConfig {
+        client_cert: identity.chain.clone().into_bytes(),
+        client_key: identity.key.expose().as_bytes().to_vec(),
+    });
+    let root_cert = certificates.authorities.as_ref().map(|text| text.as_bytes().to_vec());
+    let client = redis::Client::build_with_tls(url.expose(), TlsCertificates { client_tls, root_cert })?;
+    Manager::new(client.get_connection_info().clone())
 }
 
 /// Room for what stands before the JSON of a value.

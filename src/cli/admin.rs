@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::output::{print, print_json, say, table};
 use super::{ModelAction, Output, TopologyAction};
+use crate::api::Tokens;
 use crate::config::{Config, Raw, SETTINGS, SecretUrl};
 use crate::error::CommandError;
 use crate::store::snapshots;
@@ -34,7 +35,8 @@ pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError
         .iter()
         .filter_map(|setting| {
             let (value, origin) = raw.get(setting.key)?;
-            let value = if setting.secret { SecretUrl::new(value).redacted() } else { value.clone() };
+            let hidden = setting.secret && !value.is_empty();
+            let value = if hidden { SecretUrl::new(value).redacted() } else { value.clone() };
             Some(InForce { key: setting.key, value, origin: origin.to_string(), help: setting.help })
         })
         .collect();
@@ -48,7 +50,8 @@ pub(super) fn check_config(raw: &Raw, output: Output) -> Result<(), CommandError
             print(&table.to_string())?;
         }
     }
-    Config::from_raw(raw).map(drop)
+    let config = Config::from_raw(raw)?;
+    Tokens::configured(&config).map(drop)
 }
 
 /// Shows the newest model or how well it does, or learns it anew and publishes it.

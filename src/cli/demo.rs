@@ -152,7 +152,7 @@ async fn play(
     let dead_letters = waiting(&connection, &[topology::DEAD_QUEUE]).await?;
     step("all is processed; reading some of it back");
     let api = stage.workers.first().map(|worker| worker.api.clone()).unwrap_or_default();
-    let report = load::drive(&api, READS).await?;
+    let report = load::drive(&client, &api, READS).await?;
 
     show::processed(&client, &api, &show::Flow { messages, seconds, dead_letters }).await?;
     show::worklist(&client, &api).await?;

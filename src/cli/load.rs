@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::http::Uri;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Request, Uri};
 use clap::Args;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 
 use super::Output;
 use super::output::{print, print_json};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::error::CommandError;
 use clinic::Clinic;
 pub(super) use report::Report;
@@ -91,22 +92,42 @@ pub(super) struct Plan {
     pub(super) time_limit: Duration,
 }
 
-/// An HTTP client with a pool of kept connections.
-pub(super) type HttpClient = Client<HttpConnector, Empty<Bytes>>;
+/// An HTTP client with a pool of kept connections, and the token that it shows.
+pub(super) struct HttpClient {
+    pool: Client<HttpConnector, Empty<Bytes>>,
+    token: Option<Secret>,
+}
 
-/// A client for plain HTTP.
+impl HttpClient {
+    /// A client for plain HTTP.
+    fn new(token: Option<Secret>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(3)));
+        connector.set_nodelay(true);
+        Self { pool: Client::builder(TokioExecutor::new()).build(connector), token }
+    }
+
+    /// The same with connections of its own.
+    fn another(&self) -> Self {
+        Self::new(self.token.clone())
+    }
+}
+
+/// A client that shows no token.
 pub(super) fn client() -> HttpClient {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(Duration::from_secs(3)));
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).build(connector)
+    HttpClient::new(None)
 }
 
 /// One GET request: status and body, or why there was no answer within `limit`.
 pub(super) async fn get(client: &HttpClient, url: &str, limit: Duration) -> Result<(u16, Bytes), String> {
     let uri: Uri = url.parse().map_err(|_| "the address is no URL".to_owned())?;
     let exchange = async {
-        let answer = client.get(uri).await.map_err(|error| why_unanswered(&error))?;
+        let mut request = Request::builder().uri(uri);
+        if let Some(token) = &client.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let request = request.body(Empty::new()).map_err(|_| "the token is none for a header".to_owned())?;
+        let answer = client.pool.request(request).await.map_err(|error| why_unanswered(&error))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
         let body = body.map_err(|_| "the answer broke off or is too large".to_owned())?;
@@ -166,9 +187,10 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), Co
         time_limit: Duration::from_secs(arguments.time_limit),
     };
     let base = base.trim_end_matches('/');
+    let client = HttpClient::new(config.client_token.clone());
     let report = match arguments.profile {
-        Profile::Read => drive(base, plan).await?,
-        Profile::Clinic => drive_clinic(base, plan, config).await?,
+        Profile::Read => drive(&client, base, plan).await?,
+        Profile::Clinic => drive_clinic(&client, base, plan, config).await?,
     };
     match arguments.output {
         Output::Json => print_json(&report)?,
@@ -188,18 +210,16 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), Co
 ///
 /// # Errors
 /// Exit 69: no API answers. Exit 1: it holds no claims yet. Failed requests are no error here: see [`Report::failed`].
-pub(super) async fn drive(base: &str, plan: Plan) -> Result<Report, CommandError> {
-    let client = client();
-    let found = discover(&client, base).await?;
-    measure(&client, base, plan, Source::Read(found)).await
+pub(super) async fn drive(client: &HttpClient, base: &str, plan: Plan) -> Result<Report, CommandError> {
+    let found = discover(client, base).await?;
+    measure(client, base, plan, Source::Read(found)).await
 }
 
 /// The same with the clinic profile.
-async fn drive_clinic(base: &str, plan: Plan, config: &Config) -> Result<Report, CommandError> {
-    let client = client();
-    let found = discover(&client, base).await?;
-    let clinic = Clinic::new(&client, base, found, plan.requests, plan.seed, config).await?;
-    measure(&client, base, plan, Source::Clinic(Box::new(clinic))).await
+async fn drive_clinic(client: &HttpClient, base: &str, plan: Plan, config: &Config) -> Result<Report, CommandError> {
+    let found = discover(client, base).await?;
+    let clinic = Clinic::new(client, base, found, plan.requests, plan.seed, config).await?;
+    measure(client, base, plan, Source::Clinic(Box::new(clinic))).await
 }
 
 /// Where requests come from.
@@ -212,7 +232,7 @@ async fn measure(client: &HttpClient, base: &str, plan: Plan, source: Source) ->
     tokio::time::sleep(FLUSHED).await;
     let before = counts(client, base).await?;
     let started = Instant::now();
-    let samples = send(base, plan, source).await?;
+    let samples = send(client, base, plan, source).await?;
     let elapsed = started.elapsed();
     tokio::time::sleep(FLUSHED).await;
     let after = counts(client, base).await?;
@@ -357,21 +377,22 @@ impl Found {
     }
 }
 
-async fn send(base: &str, plan: Plan, source: Source) -> Result<Vec<Sample>, CommandError> {
+async fn send(client: &HttpClient, base: &str, plan: Plan, source: Source) -> Result<Vec<Sample>, CommandError> {
     let deadline = Instant::now() + plan.time_limit;
     let (source, next, base): (_, _, Arc<str>) = (Arc::new(source), Arc::new(AtomicU32::new(0)), base.into());
     let (following, at) = (Arc::clone(&source), Arc::clone(&base));
+    let follows = client.another();
     let follower = tokio::spawn(async move {
         if let Source::Clinic(clinic) = &*following {
-            clinic.follow(&client(), &at).await;
+            clinic.follow(&follows, &at).await;
         }
     });
     let mut connections = JoinSet::new();
     for _ in 0..plan.concurrent {
         let (source, next, base) = (Arc::clone(&source), Arc::clone(&next), Arc::clone(&base));
+        // A client of its own, so that there are as many connections as was asked for.
+        let client = client.another();
         connections.spawn(async move {
-            // A client of its own, so that there are as many connections as was asked for.
-            let client = client();
             let mut samples = Vec::new();
             while Instant::now() < deadline {
                 let index = next.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! Data goes to stdout, logs and progress to stderr. One file per command that is more than a few lines.
 
 mod admin;
+mod audit;
 mod backtest;
 mod bench;
 mod calibration;
@@ -16,6 +17,7 @@ mod read;
 mod reference;
 mod score;
 mod simulate;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -102,6 +104,16 @@ enum Action {
     DeadLetters {
         #[command(subcommand)]
         action: dead_letters::Action,
+    },
+    /// Make bearer tokens for the API.
+    Token {
+        #[command(subcommand)]
+        action: token::Action,
+    },
+    /// Tell whether the audit log is whole; remove what is old enough.
+    Audit {
+        #[command(subcommand)]
+        action: audit::Action,
     },
     /// Write matched 837 and 835 files of simulated payers with hidden rules, and the truth about them.
     Simulate(simulate::Arguments),
@@ -218,6 +230,7 @@ fn run(cli: Cli, flags: &BTreeMap<String, String>) -> Result<(), CommandError> {
         Action::Topology { action: TopologyAction::Print } => output::print(crate::topology::print()),
         Action::Score(arguments) => score::run(&arguments, &load()?),
         Action::Simulate(arguments) => simulate::run(&arguments),
+        Action::Token { action } => token::run(&action),
         Action::Backtest(arguments) => backtest::run(&arguments, &load()?),
         served => {
             let config = load()?;
@@ -238,6 +251,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Topology { action } => admin::topology(&config, action).await,
         Action::Model { action } => admin::model(&config, action).await,
         Action::Publish(arguments) => publish::run(&arguments, &config).await,
+        Action::Audit { action } => audit::run(&action, &config).await,
         Action::DeadLetters { action } => dead_letters::run(&action, &config).await,
         Action::Reference { action } => reference::run(&action, &config).await,
         Action::Load(arguments) => load::run(&arguments, &config).await,
@@ -247,6 +261,7 @@ async fn run_served(action: Action, config: Config) -> Result<(), CommandError> 
         Action::Score(_)
         | Action::Simulate(_)
         | Action::Backtest(_)
+        | Action::Token { .. }
         | Action::CheckConfig { .. }
         | Action::Completions { .. } => Ok(()),
     }

@@ -119,11 +119,13 @@ async fn tell_broker(mut deliveries: Vec<Delivery>, exits: &[Exit]) -> bool {
     healthy
 }
 
-/// A copy that keeps what is needed to read the event again: attributes of CloudEvents and its trace, no other headers.
+/// A copy that keeps what is needed to read the event again: attributes of CloudEvents and its trace, how often it was
+/// replayed, no other headers.
 fn copy(delivery: &Delivery, exchange: &'static str, own: BTreeMap<String, String>) -> Outgoing {
     let kept = |name: &str| {
         let name = name.to_ascii_lowercase();
-        name.starts_with("cloudevents") || name == "traceparent" || name == "timestamp_in_ms"
+        name.starts_with("cloudevents")
+            || [topology::REPLAYED_HEADER, "traceparent", "timestamp_in_ms"].contains(&name.as_str())
     };
     let mut headers: BTreeMap<String, String> =
         delivery.headers.iter().filter(|(name, _)| kept(name)).map(|(n, v)| (n.clone(), v.clone())).collect();

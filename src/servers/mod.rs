@@ -120,6 +120,37 @@ pub struct Options {
     pub durability: Durability,
     /// Told what is happening, for a person who waits.
     pub progress: Option<Progress>,
+    /// What the servers show of themselves, beside taking plain connections: then each takes TLS, too, and asks for a
+    /// client certificate of the same authority.
+    pub tls: Option<ServerTls>,
+}
+
+/// The certificates of private servers, as PEM.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// The authority that client certificates must come from.
+    pub ca: String,
+    /// The servers' certificate.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// The files that a server finds its certificates in.
+struct TlsFiles {
+    ca: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl TlsFiles {
+    fn write(folder: &RunFolder, tls: &ServerTls) -> Result<Self, ServerError> {
+        Ok(Self {
+            ca: folder.write("ca.pem", &tls.ca)?,
+            cert: folder.write("cert.pem", &tls.cert)?,
+            key: folder.write("key.pem", &tls.key)?,
+        })
+    }
 }
 
 impl fmt::Debug for Options {

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 
 use super::process::{self, RunFolder, Spec, Supervised};
-use super::{Options, Restart, ServerError, check_name, find_versions, run_folder};
+use super::{Options, Restart, ServerError, TlsFiles, check_name, find_versions, run_folder};
 
 const SERVER: &str = "PostgreSQL";
 const PACKAGE: &str = "postgresql";
@@ -23,6 +23,13 @@ const USER: &str = "claimrisk";
 
 /// The file in the cluster's folder that `initdb` reads the password from.
 const PASSWORD_FILE: &str = "password";
+
+/// Who may come in when there are certificates: over TLS only with one, without TLS as ever.
+const HBA: &str = "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n\
+                   hostnossl all all 127.0.0.1/32 scram-sha-256\n";
+
+/// The file of these rules.
+const HBA_FILE: &str = "pg_hba.conf";
 
 /// Makes the cluster at the first start, and becomes the server. Both run under the watchdog, so that neither outlives us.
 /// When told to end, it first lets `initdb` finish (a second), which would leave shared memory behind if it were stopped.
@@ -73,6 +80,7 @@ pub struct Postgres {
     port: u16,
     password: String,
     durability: Durability,
+    tls: bool,
 }
 
 impl Postgres {
@@ -87,7 +95,8 @@ impl Postgres {
             let programs = programs.clone();
             async move {
                 let (folder, password) = prepare(options)?;
-                let spec = spec(&programs, folder.path(), port, options.durability);
+                let tls = options.tls.is_some();
+                let spec = spec(&programs, folder.path(), port, options.durability, tls);
                 let postgres = Self {
                     process: Supervised::spawn(&spec, folder.path())?,
                     folder,
@@ -95,6 +104,7 @@ impl Postgres {
                     port,
                     password,
                     durability: options.durability,
+                    tls,
                 };
                 postgres.wait_until_ready().await?;
                 Ok(postgres)
@@ -221,7 +231,7 @@ impl Postgres {
 impl Restart for Postgres {
     async fn spawn_again(&mut self) -> Result<(), ServerError> {
         self.process.end_and_keep_data().await?;
-        let spec = spec(&self.programs, self.folder.path(), self.port, self.durability);
+        let spec = spec(&self.programs, self.folder.path(), self.port, self.durability, self.tls);
         self.process = Supervised::spawn(&spec, self.folder.path())?;
         Ok(())
     }
@@ -236,8 +246,13 @@ fn prepare(options: &Options) -> Result<(RunFolder, String), ServerError> {
     let folder = run_folder(options, "postgres")?;
     let password = process::random_hex(16)?;
     let password_file = folder.write(PASSWORD_FILE, &format!("{password}\n"))?;
+    let mut owned = vec![folder.path().to_path_buf(), password_file];
+    if let Some(tls) = &options.tls {
+        let TlsFiles { ca, cert, key } = TlsFiles::write(&folder, tls)?;
+        owned.extend([ca, cert, key, folder.write(HBA_FILE, HBA)?]);
+    }
     if let Some(user) = unprivileged_user() {
-        for path in [folder.path(), &password_file] {
+        for path in &owned {
             chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(ServerError::io(format!(
                 "give {} to {}",
                 path.display(),
@@ -248,13 +263,25 @@ fn prepare(options: &Options) -> Result<(RunFolder, String), ServerError> {
     Ok((folder, password))
 }
 
-fn spec(programs: &Path, folder: &Path, port: u16, durability: Durability) -> Spec {
+fn spec(programs: &Path, folder: &Path, port: u16, durability: Durability, tls: bool) -> Spec {
     let mut command = as_unprivileged_user("/bin/sh".into());
     command.extend(["-c".into(), LAUNCHER.into(), "claimrisk-postgres".into()]);
     command.extend([programs.into(), folder.join("data").into(), folder.join(PASSWORD_FILE).into(), USER.into()]);
     let waits = match durability {
         Durability::Fast => "off",
         Durability::Real => "on",
+    };
+    let file = |name: &str| folder.join(name).display().to_string();
+    let encrypted = if tls {
+        vec![
+            "ssl=on".to_owned(),
+            format!("ssl_ca_file={}", file("ca.pem")),
+            format!("ssl_cert_file={}", file("cert.pem")),
+            format!("ssl_key_file={}", file("key.pem")),
+            format!("hba_file={}", file(HBA_FILE)),
+        ]
+    } else {
+        Vec::new()
     };
     let settings = [
         format!("port={port}"),
@@ -275,7 +302,7 @@ fn spec(programs: &Path, folder: &Path, port: u16, durability: Durability) -> Sp
         format!("fsync={waits}"),
         format!("full_page_writes={waits}"),
     ];
-    for setting in settings {
+    for setting in settings.into_iter().chain(encrypted) {
         command.extend(["-c".into(), setting.into()]);
     }
     Spec {

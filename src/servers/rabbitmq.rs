@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 
 use super::process::{self, RunFolder, Spec, Supervised};
-use super::{Options, Restart, ServerError, check_name, find_program, find_versions, http, run_folder};
+use super::{Options, Restart, ServerError, TlsFiles, check_name, find_program, find_versions, http, run_folder};
 
 const SERVER: &str = "RabbitMQ";
 const PACKAGE: &str = "rabbitmq-server";
@@ -63,6 +63,7 @@ pub(super) struct Programs {
 #[derive(Debug, Clone, Copy)]
 struct Ports {
     amqp: u16,
+    amqps: u16,
     management: u16,
     prometheus: u16,
     epmd: u16,
@@ -102,12 +103,13 @@ impl RabbitMq {
     fn spawn(
         options: &Options,
         programs: Programs,
-        [amqp, management, prometheus, epmd, distribution, ctl]: [u16; 6],
+        [amqp, amqps, management, prometheus, epmd, distribution, ctl]: [u16; 7],
     ) -> Result<Self, ServerError> {
-        let ports = Ports { amqp, management, prometheus, epmd, distribution, ctl };
+        let ports = Ports { amqp, amqps, management, prometheus, epmd, distribution, ctl };
         let folder = run_folder(options, "rabbitmq")?;
         let node = format!("claimrisk-{}@localhost", process::random_hex(6)?);
-        write_configuration(&folder, ports)?;
+        let tls = options.tls.as_ref().map(|tls| TlsFiles::write(&folder, tls)).transpose()?;
+        write_configuration(&folder, ports, tls.as_ref())?;
         let process = Supervised::spawn(&Self::spec(&programs, &folder, ports, &node), folder.path())?;
         Ok(Self { process, folder, programs, ports, node })
     }
@@ -139,6 +141,13 @@ impl RabbitMq {
 
     fn vhost_url(&self, encoded_vhost: &str) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/{encoded_vhost}", self.ports.amqp)
+    }
+
+    /// The AMQP URL of the default virtual host over TLS, for a node that was started with certificates; `host` is a name
+    /// of this machine.
+    #[must_use]
+    pub fn amqps_url(&self, host: &str) -> String {
+        format!("amqps://guest:guest@{host}:{}/%2f", self.ports.amqps)
     }
 
     /// The port for AMQP connections on `127.0.0.1`, for a proxy to stand in front of.
@@ -306,7 +315,8 @@ impl Restart for RabbitMq {
 
 /// The node's settings. The disk limit is far below what a real node should have (the broker would block publishers on a
 /// small machine for no reason of ours); the write-ahead log is kept small, since it is memory, too.
-fn write_configuration(folder: &RunFolder, ports: Ports) -> Result<(), ServerError> {
+fn write_configuration(folder: &RunFolder, ports: Ports, tls: Option<&TlsFiles>) -> Result<(), ServerError> {
+    let tls = tls.map_or(String::new(), |files| tls_settings(files, ports.amqps));
     folder.write(
         "rabbitmq.conf",
         &format!(
@@ -319,7 +329,7 @@ fn write_configuration(folder: &RunFolder, ports: Ports) -> Result<(), ServerErr
              vm_memory_high_watermark.relative = 0.4\n\
              raft.wal_max_size_bytes = 67108864\n\
              log.console = false\n\
-             log.file.level = info\n",
+             log.file.level = info\n{tls}",
             ports.amqp, ports.management, ports.prometheus
         ),
     )?;
@@ -327,6 +337,20 @@ fn write_configuration(folder: &RunFolder, ports: Ports) -> Result<(), ServerErr
     // An empty file in the place of the machine's /etc/rabbitmq/rabbitmq-env.conf, which would win over our variables.
     folder.write("rabbitmq-env.conf", "")?;
     Ok(())
+}
+
+fn tls_settings(files: &TlsFiles, port: u16) -> String {
+    format!(
+        "listeners.ssl.1 = 127.0.0.1:{port}\n\
+         ssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = true\n",
+        files.ca.display(),
+        files.cert.display(),
+        files.key.display()
+    )
 }
 
 /// What the node and `rabbitmqctl` are told. `HOME` is where Erlang keeps the cookie that protects the node.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::process::{self, RunFolder, Spec, Supervised};
-use super::{Options, Restart, ServerError, find_program, run_folder};
+use super::{Options, Restart, ServerError, TlsFiles, find_program, run_folder};
 
 const SERVER: &str = "Redis";
 
@@ -22,6 +22,7 @@ pub struct Redis {
     folder: RunFolder,
     program: PathBuf,
     port: u16,
+    tls_port: u16,
     password: String,
 }
 
@@ -33,17 +34,21 @@ impl Redis {
     pub async fn start(options: &Options) -> Result<Self, ServerError> {
         let program = Self::find()?;
         options.report("starting Redis");
-        let redis = super::with_fresh_ports(|[port]| {
+        let redis = super::with_fresh_ports(|[port, tls_port]| {
             let program = program.clone();
             async move {
                 let folder = run_folder(options, "redis")?;
                 let password = process::random_hex(16)?;
+                let tls = match &options.tls {
+                    Some(tls) => tls_settings(&TlsFiles::write(&folder, tls)?, tls_port),
+                    None => String::new(),
+                };
                 // In a file and not on the command line, which every user of the machine can read.
                 folder.write(
                     "redis.conf",
                     &format!(
                         "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\n\
-                         daemonize no\ndatabases 64\ndir {}\n",
+                         daemonize no\ndatabases 64\ndir {}\n{tls}",
                         quoted(folder.path())
                     ),
                 )?;
@@ -52,6 +57,7 @@ impl Redis {
                     folder,
                     program,
                     port,
+                    tls_port,
                     password,
                 };
                 redis.wait_until_ready().await?;
@@ -82,6 +88,12 @@ impl Redis {
     #[must_use]
     pub fn url(&self, database: u8) -> String {
         format!("redis://:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// The same over TLS, for a server that was started with certificates; `host` is a name of this machine.
+    #[must_use]
+    pub fn tls_url(&self, host: &str, database: u8) -> String {
+        format!("rediss://:{}@{host}:{}/{database}", self.password, self.tls_port)
     }
 
     /// The port on `127.0.0.1`, for a proxy to stand in front of.
@@ -167,6 +179,11 @@ impl Restart for Redis {
     async fn wait_until_ready(&self) -> Result<(), ServerError> {
         self.process.ready(|| async { self.ping().await.is_ok_and(|answered| answered) }).await
     }
+}
+
+fn tls_settings(files: &TlsFiles, port: u16) -> String {
+    let [ca, cert, key] = [&files.ca, &files.cert, &files.key].map(|path| quoted(path));
+    format!("tls-port {port}\ntls-ca-cert-file {ca}\ntls-cert-file {cert}\ntls-key-file {key}\ntls-auth-clients yes\n")
 }
 
 fn spec(program: &Path, folder: &Path) -> Spec {

@@ -3,6 +3,7 @@
 //! Must never: touch the cache (that is done after the commit, by the caller) or leave a transaction to be cancelled.
 
 pub mod apply;
+pub mod audit;
 mod claims;
 pub mod configurations;
 pub mod earlier;
@@ -22,15 +23,51 @@ pub mod snapshots;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, PgPool};
 
-use crate::config::Config;
+use crate::config::{Config, is_loopback};
 use crate::error::CommandError;
 use crate::metrics::{self, Pool};
 
 /// The migrations, embedded.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Where the database is and how it is spoken to: on another machine over TLS, with its certificate and name checked,
+/// unless the settings allow plain text.
+///
+/// # Errors
+/// A URL that does not parse, or whose `sslmode` would trust anybody who answers.
+pub fn connect_options(config: &Config) -> Result<PgConnectOptions, CommandError> {
+    let url = &config.database_url;
+    let options: PgConnectOptions =
+        url.expose().parse().map_err(|_| CommandError::Config("database_url: not understood".to_owned()))?;
+    let near = options.get_socket().is_some() || is_loopback(options.get_host());
+    let options = match options.get_ssl_mode() {
+        PgSslMode::VerifyFull => options,
+        _ if near || config.allow_plaintext => options,
+        // What a URL that says nothing asks for: TLS if the server likes. Here it must.
+        PgSslMode::Prefer => options.ssl_mode(PgSslMode::VerifyFull),
+        _ => {
+            return Err(CommandError::Config(
+                "database_url leads to another machine without TLS that checks who answers; use sslmode=verify-full, or \
+                 set allow_plaintext = true where nobody can listen"
+                    .to_owned(),
+            ));
+        }
+    };
+    let certificates = url.certificates();
+    let options = match &certificates.authorities {
+        Some(authorities) => options.ssl_root_cert_from_pem(authorities.as_bytes().to_vec()),
+        None => options,
+    };
+    Ok(match &certificates.identity {
+        Some(identity) => options
+            .ssl_client_cert_from_pem(identity.chain.as_bytes())
+            .ssl_client_key_from_pem(identity.key.expose().as_bytes()),
+        None => options,
+    })
+}
 
 /// A pool that connects on first use. Every session has a limit on statements, locks and idle transactions, so that a
 /// server that stops answering cannot hold a worker for ever.
@@ -39,12 +76,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 /// A URL that does not parse.
 pub fn pool(config: &Config) -> Result<PgPool, CommandError> {
     let millis = config.database_timeout.as_millis().to_string();
-    let options: PgConnectOptions = config
-        .database_url
-        .expose()
-        .parse()
-        .map_err(|_| CommandError::Config("database_url: not understood".to_owned()))?;
-    let options = options
+    let options = connect_options(config)?
         .application_name("claimrisk")
         .options([
             ("statement_timeout", millis.as_str()),

@@ -1,9 +1,12 @@
 //! Integration tests on real servers: private RabbitMQ, PostgreSQL and Redis, started once for all tests; each test has a
 //! virtual host, a database and a Redis database of its own, and runs the real binary.
 
+mod access;
+mod audit;
 mod calibration;
 mod challengers;
 mod coherence;
+mod dead_letters;
 mod degraded;
 mod earlier;
 mod failures;
@@ -15,10 +18,13 @@ mod harness;
 mod hidden;
 mod history;
 mod learning;
+mod least_privilege;
 mod linking;
 mod observability;
+mod pki;
 mod preview;
 mod proxy;
 mod queries;
 mod simulated;
 mod statistics;
+mod tls;

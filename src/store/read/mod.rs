@@ -11,7 +11,7 @@ mod rescore;
 mod scores;
 
 pub use claims::{load_claim_heads, load_claims, worklist};
-pub use ledger::{AuditEntity, audit, receipt};
+pub use ledger::receipt;
 pub use lists::{Fence, Filter, List, Page, PageRequest, fence, page};
 pub use remittances::{load_episodes, load_remittance_heads, load_remittances};
 pub use rescore::{NewScore, ScoredClaim, lock_claims, open_claims, scored_claims, store_scores};
