@@ -55,11 +55,7 @@ async fn first_reason(place: &Place, worker: &Worker, one: &SimClaim) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a longer run is asked for and told on the command line"
-)]
+#[expect(clippy::print_stdout, reason = "a longer run is asked for and told on the command line")]
 async fn a_hidden_policy_is_the_first_reason_with_its_payer_and_procedure() {
     let claims = crate::coherence::setting("CLAIMRISK_HIDDEN_CLAIMS").unwrap_or(CLAIMS);
     let mut simulation =
