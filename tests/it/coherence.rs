@@ -18,7 +18,7 @@ use claimrisk::topology;
 use serde_json::{Value, json};
 use sqlx::{PgPool, Row as _};
 
-use crate::flow::{claim, quiet, remittance};
+use crate::events::{claim, quiet, remittance};
 use crate::harness::{Place, Worker, eventually, try_get};
 use crate::proxy::Proxy;
 
