@@ -65,7 +65,6 @@ struct Mode {
 
 #[derive(Default)]
 struct Counts {
-    connections: AtomicU64,
     traps: AtomicU64,
     /// Times that a trap's trigger is to be let through first.
     skip: AtomicU64,
@@ -90,7 +89,6 @@ impl Proxy {
                     client.set_zero_linger().ok();
                     continue;
                 }
-                counts.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(client, port, mode.subscribe(), Arc::clone(&counts)));
             }
         });
@@ -162,11 +160,6 @@ impl Proxy {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         self.trapped() > 0
-    }
-
-    /// Connections taken so far.
-    pub fn connections(&self) -> u64 {
-        self.counts.connections.load(Ordering::SeqCst)
     }
 }
 

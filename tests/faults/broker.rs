@@ -30,8 +30,9 @@ async fn broker_dies_and_returns(servers: &mut Servers, scene: &Scene, worker: &
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_05_broker_killed() {
+    let mut servers = rough().await;
     play(5, async {
-        let (world, mut servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 5);
         let (first, second) = all.split_at(all.len() / 2);
@@ -51,8 +52,9 @@ async fn fault_05_broker_killed() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the broker stays away for 45 s"]
 async fn fault_06_broker_away_for_long() {
+    let mut servers = rough().await;
     play(6, async {
-        let (world, mut servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 6);
         let worker = scene.worker(&[("CLAIMRISK_BATCH_MESSAGES", "10")]).await;
@@ -84,10 +86,13 @@ async fn fault_07_connections_reset_in_mid_frame() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             resets += scene.broker.trapped();
             scene.broker.pass();
-            if at % 3 == 0 {
-                scene.broker.reset();
+            match at % 4 {
+                0 => scene.broker.reset(),
+                1 => scene.broker.throttle(Some(40_000)),
+                _ => {}
             }
         }
+        scene.broker.pass();
         assert!(resets > 5, "{resets} resets");
         scene.wait_applied(all.len() as i64).await;
         Ledger::of_world(&scene, &[&worker], &all).check().await;
@@ -139,11 +144,13 @@ async fn unbind(servers: &Servers, scene: &Scene, exchange: &str, queue: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_24_consumer_cancelled_queue_deleted_rights_revoked() {
+    let servers = rough().await;
     play(24, async {
-        let (world, servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 24);
-        let worker = scene.worker(&[("CLAIMRISK_BATCH_MESSAGES", "10")]).await;
+        let settings = [("CLAIMRISK_BATCH_MESSAGES", "10"), ("CLAIMRISK_DATABASE_TIMEOUT_MS", "1500")];
+        let worker = scene.worker(&settings).await;
         let not_ready = async || !worker.readiness().await.0;
         let ready = async || worker.readiness().await.0;
 
@@ -199,9 +206,11 @@ async fn acknowledged_too_late(servers: &Servers, scene: &Scene, worker: &Worker
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "every batch waits two seconds under the alarm"]
 async fn fault_25_memory_alarm() {
+    let servers = rough().await;
     play(25, async {
-        let (world, servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let worker = scene.worker(&[]).await;
         let mut all = shuffled(world, 25);

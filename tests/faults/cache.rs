@@ -10,8 +10,9 @@ use crate::scene::{Scene, rough, shuffled, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_15_redis_away_at_start_and_dying() {
+    let mut servers = rough().await;
     play(15, async {
-        let (world, mut servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 15);
         let parts: Vec<_> = all.chunks(all.len().div_ceil(3)).collect();
@@ -43,8 +44,9 @@ async fn fault_15_redis_away_at_start_and_dying() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_16_redis_slow() {
+    let servers = rough().await;
     play(16, async {
-        let (world, servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 16);
         let (first, second) = all.split_at(all.len() / 2);
@@ -83,8 +85,9 @@ async fn read(worker: &Worker, length: Duration) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_17_poisoned_and_stale_values() {
+    let servers = rough().await;
     play(17, async {
-        let (world, servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 17);
         let (first, second) = all.split_at(all.len() / 2);

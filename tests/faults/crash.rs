@@ -118,7 +118,8 @@ async fn fault_03_killed_between_commit_and_cache() {
             cached().await == revision().await
         })
         .await;
-        assert_eq!(duplicates(&worker).await, 1);
+        seconds_until("the duplicate is settled", Duration::from_secs(5), async || duplicates(&worker).await == 1)
+            .await;
         let sent = [older, newer];
         Ledger { whole_world: false, ..Ledger::of_world(&scene, &[&worker], &sent) }.check().await;
         assert_eq!(worker.terminate(), 0);

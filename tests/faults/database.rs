@@ -72,8 +72,9 @@ async fn fault_10_answer_to_commit_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_11_postgres_restarts_at_once() {
+    let mut servers = rough().await;
     play(11, async {
-        let (world, mut servers) = (world().await, rough().await);
+        let world = world().await;
         let scene = Scene::on(&servers).await;
         let all = shuffled(world, 11);
         let worker = scene.worker(&[("CLAIMRISK_BATCH_MESSAGES", "10")]).await;

@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::matrix::play;
 use crate::scene::{Scene, seconds_until, shuffled, world};
 
-/// Sets how many files a process may have open.
+/// Sets (softly) how many files a process may have open.
 fn limit_files(pid: u32, files: &str) {
     let limited = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={files}")]).status();
     assert!(limited.expect("prlimit").success());
@@ -23,13 +23,13 @@ async fn fault_30_no_descriptors_and_a_full_log_disk() {
         scene.place.publish(first).await;
         scene.wait_applied(30).await;
         // Not one more; and all connections go, so that new ones are needed.
-        limit_files(worker.pid(), "4:65536");
+        limit_files(worker.pid(), "4:");
         scene.database.reset();
         scene.redis.reset();
         scene.broker.reset();
         tokio::time::sleep(Duration::from_secs(4)).await;
         let meanwhile = scene.applied().await;
-        limit_files(worker.pid(), "1024:65536");
+        limit_files(worker.pid(), "1024:");
         let back = async || worker.readiness().await.0;
         let seconds = seconds_until("it is ready again", Duration::from_secs(15), back).await;
         scene.wait_applied(first.len() as i64).await;

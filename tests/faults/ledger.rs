@@ -151,6 +151,12 @@ impl<'a> Ledger<'a> {
     /// No cached value is newer than PostgreSQL's; what is read once is equal.
     async fn cache_is_true(&self) {
         let Some(worker) = self.workers.first() else { return };
+        // After a fault of Redis's: it is asked again, and what could not be written or removed is removed.
+        let trusted = async || {
+            let doubtful = worker.sum("claimrisk_cache_doubtful_entries").await;
+            doubtful == 0 && worker.readiness().await.1.contains(r#""degraded":[]"#)
+        };
+        eventually("the cache is trusted again", trusted, || worker.log()).await;
         let client = redis::Client::open(self.scene.place.redis_url.as_str()).expect("URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("Redis");
         let rows = sqlx::query(
@@ -242,32 +248,44 @@ pub fn identity(message: &Outgoing) -> Option<(String, String)> {
     Some((source, told("id").or_else(|| message.message_id.clone())?))
 }
 
-/// The dead letters; all are left where they are.
+/// The dead letters; all are left where they are. A broker that was killed may need a while until it finds them again.
 pub async fn dead_letters(scene: &Scene) -> Vec<DeadLetter> {
+    for _ in 0..20 {
+        match look_at_dead_letters(scene).await {
+            Ok(letters) => return letters,
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+    look_at_dead_letters(scene).await.expect("dead letters")
+}
+
+async fn look_at_dead_letters(scene: &Scene) -> Result<Vec<DeadLetter>, lapin::Error> {
     let url = SecretUrl::new(scene.place.amqp_url.clone());
-    let connection = connect(&url, "tests look").await.expect("connects");
-    let channel = connection.create_channel().await.expect("channel");
+    let connection = connect(&url, "tests look").await?;
+    let channel = connection.create_channel().await?;
     let mut letters = Vec::new();
-    while let Some(got) =
-        channel.basic_get(topology::DEAD_QUEUE.into(), BasicGetOptions { no_ack: false }).await.expect("looked at")
-    {
-        let properties = &got.delivery.properties;
-        let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
-        let header = |name: &str| match properties.headers().as_ref()?.inner().get(name)? {
-            lapin::types::AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
-            _ => None,
-        };
-        let by_broker = || header("x-first-death-reason").map_or("none".to_owned(), |why| format!("broker: {why}"));
-        letters.push(DeadLetter {
-            id: text(properties.message_id()),
-            source: text(properties.app_id()),
-            reason: header("x-reason").unwrap_or_else(by_broker),
-            told: format!("{properties:?}"),
-            body: got.delivery.data.clone(),
-        });
+    while let Some(got) = channel.basic_get(topology::DEAD_QUEUE.into(), BasicGetOptions { no_ack: false }).await? {
+        letters.push(dead_letter(&got.delivery));
     }
     connection.close(200, "done".into()).await.ok();
-    letters
+    Ok(letters)
+}
+
+fn dead_letter(delivery: &lapin::message::Delivery) -> DeadLetter {
+    let properties = &delivery.properties;
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    let header = |name: &str| match properties.headers().as_ref()?.inner().get(name)? {
+        lapin::types::AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        _ => None,
+    };
+    let by_broker = || header("x-first-death-reason").map_or("none".to_owned(), |why| format!("broker: {why}"));
+    DeadLetter {
+        id: text(properties.message_id()),
+        source: text(properties.app_id()),
+        reason: header("x-reason").unwrap_or_else(by_broker),
+        told: format!("{properties:?}"),
+        body: delivery.data.clone(),
+    }
 }
 
 /// Consumers of a queue, at once; `None` when there is no such queue.

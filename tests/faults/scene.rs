@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use claimrisk::broker::{Outgoing, Publisher};
@@ -62,23 +63,46 @@ async fn make_world() -> World {
 }
 
 /// Servers that may be killed, starved and silenced; one fault has them at a time.
-pub async fn rough() -> MutexGuard<'static, Servers> {
+pub struct Rough(MutexGuard<'static, Servers>);
+
+/// Whether the fault before failed, and may have left the servers in whatever state.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Rough {
+    fn drop(&mut self) {
+        LEFT.store(std::thread::panicking(), Ordering::SeqCst);
+    }
+}
+
+impl std::ops::Deref for Rough {
+    type Target = Servers;
+    fn deref(&self) -> &Servers {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Rough {
+    fn deref_mut(&mut self) -> &mut Servers {
+        &mut self.0
+    }
+}
+
+/// The servers that may be harmed, in good order.
+pub async fn rough() -> Rough {
     let start =
         async || tokio::sync::Mutex::new(Servers::start(ServerOptions::default()).await.expect("servers start"));
     let mut servers = ROUGH.get_or_init(start).await.lock().await;
-    // What a fault that failed has left.
-    servers.redis.resume();
-    servers.rabbitmq.resume();
-    if !servers.redis.is_running() {
-        servers.redis.start_again().await.expect("Redis");
-    }
-    if !servers.postgres.is_running() {
-        servers.postgres.start_again().await.expect("PostgreSQL");
-    }
-    if !servers.rabbitmq.is_running() {
+    if LEFT.swap(false, Ordering::SeqCst) {
+        servers.redis.resume();
+        servers.redis.restart().await.expect("Redis");
+        if !servers.postgres.is_running() {
+            servers.postgres.start_again().await.expect("PostgreSQL");
+        }
+        servers.rabbitmq.resume();
+        servers.rabbitmq.kill9().await.expect("RabbitMQ");
         servers.rabbitmq.start_again().await.expect("RabbitMQ");
     }
-    servers
+    Rough(servers)
 }
 
 /// A place with a proxy before each server. Workers go through the proxies, publishing and checking go past them.
