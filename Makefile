@@ -1,8 +1,11 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores soak-cache dashboards-preview clean setup prepare
+.PHONY: demo test lint fmt bench bench-scores faults soak soak-cache dashboards-preview clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
+
+# How long a soak lasts.
+MINUTES ?= 10
 
 setup:
 	@sh deploy/setup.sh
@@ -45,8 +48,16 @@ bench-scores: setup
 	    rm -r $$world; \
 	done; done
 
+## faults: all thirty faults on real servers; writes the matrix in docs/reliability.md
+faults: setup
+	CLAIMRISK_FAULTS_REPORT=$(CURDIR)/docs/reliability.md \
+	    cargo test --locked --test faults fault_ -- --include-ignored --nocapture --test-threads 2
+
+## soak: two workers under full load with faults by chance for MINUTES; CLAIMRISK_SOAK_SEED repeats a run's choices
+soak: setup
+	CLAIMRISK_SOAK_MINUTES=$(MINUTES) cargo test --locked --test faults soak -- --ignored --nocapture
+
 ## soak-cache: the cache's coherence under kills, cuts and old data for MINUTES; CLAIMRISK_SOAK_SEED repeats a run's choices
-MINUTES ?= 10
 soak-cache: setup
 	CLAIMRISK_SOAK_MINUTES=$(MINUTES) cargo test --locked --test it coherence -- --nocapture
 

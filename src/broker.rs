@@ -202,6 +202,11 @@ impl Publisher {
             Ok(answers) => answers,
             Err(_) => Err("no confirm in time".to_owned()),
         };
+        let refused = answers.as_ref().is_ok_and(|answers| answers.contains(&Err(PublishError::Refused)));
+        if refused {
+            // A channel that a full queue refused may not learn that there is room again.
+            *self.link.lock().await = None;
+        }
         if answers.is_err() {
             // Confirms and returns still under way belong to this call: the next one gets a channel of its own.
             *self.link.lock().await = None;

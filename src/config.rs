@@ -225,6 +225,11 @@ fn nearest(key: &str) -> Option<&'static str> {
 }
 
 impl Config {
+    /// How long database work may take before it is given up: the server's own limit comes first, unless it is silent.
+    pub fn database_deadline(&self) -> Duration {
+        self.database_timeout * 2
+    }
+
     /// Checks the collected values, each alone and then together.
     ///
     /// # Errors

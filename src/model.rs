@@ -14,10 +14,12 @@ use crate::domain::score::{Levels, Score, Snapshot, score_beside};
 use crate::domain::types::Date;
 use crate::error::CommandError;
 use crate::metrics::now_seconds;
-use crate::store::{self, reference, snapshots};
+use crate::store::{self, deadline, reference, snapshots};
 
 /// How often a newer model or table is looked for.
 const PERIOD: Duration = Duration::from_secs(5);
+/// How long one look may take; a large model is read in it.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(120);
 
 /// What claims are scored with.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Model {
     pub async fn follow(&self, pool: &PgPool) {
         loop {
             tokio::time::sleep(PERIOD).await;
-            if let Err(error) = self.renew(pool).await {
+            if let Some(Err(error)) = deadline::in_time(RENEWAL_LIMIT, self.renew(pool)).await {
                 tracing::debug!(%error, "no newer model could be looked for");
             }
         }

@@ -48,9 +48,9 @@ impl Delays {
         })
     }
 
-    /// The usual delays for reconnecting to a server.
+    /// The usual delays for reconnecting to a server: never so long that its return is noticed late.
     pub fn reconnect() -> Self {
-        Self::new(Duration::from_millis(100), Duration::from_secs(5))
+        Self::new(Duration::from_millis(100), Duration::from_secs(3))
     }
 
     /// The next delay.

@@ -23,7 +23,12 @@ pub fn init_logs(filter: &str) -> Result<(), CommandError> {
         .map_err(|error| CommandError::Config(format!("CLAIMRISK_LOG: {error}; try `info` or `claimrisk=debug`")))?;
     let silence = "lapin=off".parse().map_err(|_| CommandError::Config("CLAIMRISK_LOG: not understood".to_owned()))?;
     let filter = filter.add_directive(silence);
-    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A log that cannot be written (a full disk) is not told on stderr, which is that very log: it would panic.
+    let base = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     // A second subscriber in one process (tests) keeps the first.
     let installed = if std::io::stderr().is_terminal() {
         base.compact().try_init()

@@ -1,7 +1,7 @@
 //! What stands before every route: a limit on requests at once, a limit on time, and one line in the log.
 //!
-//! The work runs in a task of its own, so that a client that goes away, or the time limit, never cancels a database
-//! transaction half-way: the task goes on to its end, which the database's own time limits bound.
+//! The work runs in a task of its own, so that a client that goes away never cancels a database transaction half-way: the
+//! task goes on to its end. What passes the time limit is given up, with its connection to the database.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::BODY_LIMIT;
 use super::error::ApiError;
 use crate::metrics;
+use crate::store::deadline;
 
 /// Requests worked on at once; more of them wait.
 const AT_ONCE: usize = 256;
@@ -51,24 +52,29 @@ async fn run(places: Arc<Semaphore>, request: Request, next: Next) -> Response {
     if declared_length(&request).is_some_and(|length| length > BODY_LIMIT as u64) {
         return too_large().into_response();
     }
-    let work = async move {
-        let place = places.acquire_owned().await;
-        let task = tokio::spawn(async move {
-            let response = next.run(request).await;
-            drop(place);
-            response
-        });
-        task.await
-    };
-    match tokio::time::timeout(TIME_LIMIT, work).await {
+    let too_late = tokio::time::Instant::now() + TIME_LIMIT;
+    let Ok(place) = tokio::time::timeout_at(too_late, places.acquire_owned()).await else { return timed_out() };
+    let mut task = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    });
+    match tokio::time::timeout_at(too_late, &mut task).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!("a request's task panicked");
             ApiError::internal().into_response()
         }
-        Err(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "no answer within 30 seconds; try again")
-            .into_response(),
+        Err(_) => {
+            deadline::give_up();
+            task.abort();
+            timed_out()
+        }
     }
+}
+
+fn timed_out() -> Response {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "no answer within 30 seconds; try again").into_response()
 }
 
 fn declared_length(request: &Request) -> Option<u64> {

@@ -73,10 +73,7 @@ pub(super) struct DetailedHealthView {
 
 /// Whether PostgreSQL answers within the limit.
 pub(super) async fn postgres_answers(pool: &PgPool) -> bool {
-    // In a task of its own: a wait for a connection that is cancelled half-way would hurt the pool.
-    let pool = pool.clone();
-    let ask = tokio::spawn(async move { sqlx::query("SELECT 1").execute(&pool).await.is_ok() });
-    matches!(tokio::time::timeout(LIMIT, ask).await, Ok(Ok(true)))
+    crate::store::deadline::answers(pool, LIMIT).await
 }
 
 /// Whether the service can answer: it can as long as PostgreSQL does.

@@ -11,6 +11,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use sqlx::PgPool;
 
 use super::ApiState;
 use super::error;
@@ -45,16 +46,24 @@ fn rendered(handle: &PrometheusHandle, state: &ApiState) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
+/// Whether no migration is pending; none when PostgreSQL does not answer. First whether it answers at all: what stays silent
+/// is given up then, with its connection.
+async fn migrated(pool: &PgPool) -> Option<bool> {
+    if !store::deadline::answers(pool, LIMIT).await {
+        return None;
+    }
+    let pending = tokio::time::timeout(LIMIT, store::pending_migrations(pool)).await;
+    pending.ok()?.ok().map(|pending| pending.is_empty())
+}
+
 /// Ready: PostgreSQL answers and is migrated, and the broker is connected where this process consumes. Redis may be away.
 async fn ready(State(state): State<Arc<ApiState>>) -> Response {
-    let pool = state.pool.clone();
-    let ask = tokio::spawn(async move { store::pending_migrations(&pool).await });
-    let (pending, redis) = tokio::join!(tokio::time::timeout(LIMIT, ask), state.cache.ping());
+    let (migrated, redis) = tokio::join!(migrated(&state.pool), state.cache.ping());
     let mut missing = Vec::new();
-    match pending {
-        Ok(Ok(Ok(pending))) if pending.is_empty() => {}
-        Ok(Ok(Ok(_))) => missing.push("migrations"),
-        _ => missing.push("postgres"),
+    match migrated {
+        Some(true) => {}
+        Some(false) => missing.push("migrations"),
+        None => missing.push("postgres"),
     }
     if state.broker.as_ref().is_some_and(|probe| !probe()) {
         missing.push("rabbitmq");

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Entity, GetResult};
 use crate::metrics::{self, ENTITIES, GET_RESULTS};
+use crate::store::deadline;
 use chrono::{DateTime, Utc};
 
 /// How often a process writes its totals, when they have changed.
@@ -71,6 +72,9 @@ pub struct FleetStats {
     pub since: DateTime<Utc>,
 }
 
+/// How long one write of the totals may take.
+const FLUSH_LIMIT: Duration = Duration::from_secs(30);
+
 impl Stats {
     /// Starts at zero.
     pub fn new() -> Self {
@@ -125,8 +129,8 @@ impl Stats {
             if counted == flushed {
                 continue;
             }
-            if let Err(error) = self.flush(pool).await {
-                tracing::debug!(error = %crate::error::Failure::from(error), "cache statistics are written later");
+            if let Err(error) = deadline::within(FLUSH_LIMIT, self.flush(pool)).await {
+                tracing::debug!(%error, "cache statistics are written later");
             } else {
                 flushed = counted;
             }

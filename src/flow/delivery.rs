@@ -14,13 +14,16 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Acker, Channel, Connection, Consumer};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::batch::{self, Ended, Weighed};
+use super::waiting::{self, Waiting};
 use super::{Context, counted_type, settle, split};
 use crate::broker::{connect, describe, within_limit};
 use crate::domain::types::Instant;
 use crate::metrics::{self, Dependency, Settled};
 use crate::retry::Delays;
+use crate::store::deadline;
 use crate::topology;
 use crate::wire::{EventType, MessageMeta};
 
@@ -205,6 +208,8 @@ fn readable_headers(table: &FieldTable) -> BTreeMap<String, String> {
 pub struct Alive {
     stop: CancellationToken,
     channel: Channel,
+    /// Deliveries that wait for their copies to be taken.
+    pub(super) waiting: Arc<Waiting>,
 }
 
 impl Alive {
@@ -230,6 +235,7 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
     let mut cautious = true;
     while !stop.is_cancelled() {
         until_database_answers(context, stop).await;
+        let mut lost = true;
         match within_limit(open(context, queue, cautious)).await {
             Ok((connection, channel, consumer)) => {
                 tracing::info!(queue = queue.name(), "consuming");
@@ -237,10 +243,11 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
                 delays.reset();
                 let end = epoch(context, queue, &channel, consumer, cautious, stop).await;
                 cautious = end != EpochEnd::Trusted;
-                if cautious && !stop.is_cancelled() {
+                lost = end == EpochEnd::Over;
+                if lost && !stop.is_cancelled() {
                     metrics::broker_connection_lost(true);
                 }
-                context.connected.set(queue, !stop.is_cancelled() && end == EpochEnd::Trusted);
+                context.connected.set(queue, !stop.is_cancelled() && !lost);
                 if let Err(error) = within_limit(connection.close(200, "done".into())).await {
                     tracing::debug!(error = describe(&error), "connection was gone already");
                 }
@@ -252,7 +259,7 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
                 tracing::warn!(queue = queue.name(), error = describe(&error), "cannot consume yet");
             }
         }
-        if !cautious {
+        if !lost {
             continue;
         }
         tokio::select! {
@@ -266,11 +273,7 @@ pub(super) async fn consume(context: &Arc<Context>, queue: Queue, stop: &Cancell
 async fn until_database_answers(context: &Context, stop: &CancellationToken) {
     let mut delays = Delays::reconnect();
     while !stop.is_cancelled() {
-        let pool = context.pool.clone();
-        // A task of its own, so that no statement is cancelled in the pool.
-        let asked = tokio::spawn(async move { sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&pool).await });
-        let answer = tokio::time::timeout(context.config.database_timeout, asked).await;
-        let up = matches!(answer, Ok(Ok(Ok(_))));
+        let up = deadline::answers(&context.pool, context.config.database_timeout).await;
         metrics::dependency_up(Dependency::Postgres, up);
         if up {
             return;
@@ -289,6 +292,9 @@ enum EpochEnd {
     Over,
     /// A cautious epoch went well: the next one may take whole batches.
     Trusted,
+    /// There are events far too large: the next epoch takes them one by one. The broker can be told how many events may be
+    /// under way, not how many bytes.
+    Large,
 }
 
 async fn open(
@@ -318,15 +324,21 @@ async fn epoch(
 ) -> EpochEnd {
     let tag = consumer.tag();
     let mut stream = consumer.map(|delivery| delivery.map(Delivery::take));
-    let alive = Alive { stop: stop.clone(), channel: channel.clone() };
+    let alive = Alive { stop: stop.clone(), channel: channel.clone(), waiting: Arc::default() };
+    // Ends with the epoch: what waits then comes again.
+    let _copying = AbortOnDropHandle::new(tokio::spawn(waiting::copy(Arc::clone(context), alive.clone())));
     let mut held = None;
     loop {
         let (batch, ended) = batch::next(&mut stream, &context.config.batch, &mut held, stop).await;
         let (taken, suspects) = (batch.len(), batch.iter().any(Weighed::alone));
+        let large = batch.iter().any(|delivery| delivery.bytes() > context.config.max_event_bytes);
+        if large && !cautious && queue != Queue::X12 {
+            return EpochEnd::Large;
+        }
         if taken > 0 && !work(context, queue, batch, &alive).await {
             return EpochEnd::Over;
         }
-        if cautious && queue != Queue::X12 && taken > 0 && !suspects && ended == Ended::No {
+        if cautious && queue != Queue::X12 && taken > 0 && !suspects && !large && ended == Ended::No {
             cancel(channel, tag).await;
             return EpochEnd::Trusted;
         }

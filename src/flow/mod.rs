@@ -12,6 +12,7 @@ mod persist;
 pub(crate) mod rescore;
 pub mod settle;
 pub mod split;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::metrics::{self, Settled, Stage};
 use crate::model::Model;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
+use crate::store::deadline;
 use crate::wire::{EventType, Rejection};
 use decode::Decoded;
 use delivery::{Alive, Delivery, Queue};
@@ -120,8 +122,9 @@ async fn record_refused(context: &Context, verdicts: &[Option<Verdict>]) {
     if rejections.is_empty() {
         return;
     }
-    if let Err(error) = crate::store::ledger::insert_rejected(&context.pool, &rejections).await {
-        tracing::warn!(error = %crate::error::Failure::from(error), "receipts of refused events were not stored");
+    let stored = crate::store::ledger::insert_rejected(&context.pool, &rejections);
+    if let Err(error) = deadline::within(context.config.database_deadline(), stored).await {
+        tracing::warn!(%error, "receipts of refused events were not stored");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cache::Entity;
 use crate::metrics::{self, Settled};
 use crate::model::InForce;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
-use crate::store::read;
+use crate::store::{deadline, read};
 use crate::topology;
 use crate::view::ScoreView;
 use crate::wire::{Event, EventType};
@@ -34,7 +34,8 @@ pub(super) async fn rescore_late(context: &Context, model: &InForce, result: &mu
         return;
     }
     let (pool, levels) = (&context.pool, &context.config.levels);
-    match (Rescoring { pool, model, levels, new: New::Differing }).run(&late).await {
+    let rescoring = Rescoring { pool, model, levels, new: New::Differing };
+    match deadline::within(context.config.database_deadline(), rescoring.run(&late)).await {
         Ok(moved) => {
             result.changes.claims.extend(moved.claims);
             send(context, &moved.messages).await;
@@ -51,10 +52,11 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
     }
     let list = |ids: &BTreeSet<i64>| ids.iter().copied().collect::<Vec<i64>>();
     let (claims, remittances, episodes) = (list(&changes.claims), list(&changes.remittances), list(&changes.episodes));
-    match read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes).await {
+    let changed = read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes);
+    match deadline::within(context.config.database_deadline(), changed).await {
         Ok(entries) => context.cache.put_many(&entries).await,
         Err(error) => {
-            tracing::warn!(error = %crate::error::Failure::from(error), "changed rows were not read; their entries go");
+            tracing::warn!(%error, "changed rows were not read; their entries go");
             let stale = |entity: Entity, ids: &[i64]| ids.iter().map(|id| (entity, id.to_string())).collect::<Vec<_>>();
             let keys = [
                 stale(Entity::Claim, &claims),

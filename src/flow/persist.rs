@@ -2,11 +2,13 @@
 //! fails, narrowed down to the event at fault.
 //!
 //! While PostgreSQL is away the batch waits, unacknowledged; nothing is lost and nothing is dead-lettered for it.
-//! Must never: cancel a task that holds a transaction.
+//! Must never: wait for PostgreSQL without a deadline.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::delivery::Alive;
 use super::{Context, Persisted, Verdict};
@@ -19,6 +21,7 @@ use crate::model::InForce;
 use crate::retry::Delays;
 use crate::store;
 use crate::store::apply::{self, Applied, BatchResult, Computed, Work};
+use crate::store::deadline;
 use crate::store::earlier::{Asked, Earlier};
 use crate::store::refs::{self, Wanted};
 use crate::wire::{Payload, Reason, Rejection};
@@ -149,15 +152,15 @@ async fn attempt(
     }
 }
 
-/// One attempt, in a task that is never cancelled. When it takes too long nobody waits for it any more: it ends by the
-/// server's own limits, and what it may still commit is found as duplicates by the next attempt.
+/// One attempt, in a task of its own, so that a panic is seen here. When it takes too long it is given up with its
+/// connection, and what was committed nevertheless is found as duplicates by the next attempt.
 async fn once(
     context: &Arc<Context>,
     model: &Arc<InForce>,
     work: &Arc<Vec<Work>>,
     part: Range<usize>,
 ) -> Result<(BatchResult, Vec<Computed>), Failure> {
-    let limit = context.config.database_timeout * 2;
+    let limit = context.config.database_deadline();
     let (context, model, work) = (Arc::clone(context), Arc::clone(model), Arc::clone(work));
     let task = tokio::spawn(async move {
         let batch = &work[part];
@@ -173,11 +176,13 @@ async fn once(
         let result = apply::apply(&context.pool, &refs, batch, &computed).await?;
         Ok((result, computed))
     });
-    match tokio::time::timeout(limit, task).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(join)) => Err(Failure::Permanent(Reason::Internal, format!("panicked: {}", join.is_panic()))),
-        Err(_) => Err(Failure::Transient(Cause::DatabaseAway, "no answer in time".to_owned())),
-    }
+    let given_up = AbortOnDropHandle::new(task);
+    let joined = async {
+        given_up
+            .await
+            .unwrap_or_else(|join| Err(Failure::Permanent(Reason::Internal, format!("panicked: {}", join.is_panic()))))
+    };
+    deadline::within(limit, joined).await
 }
 
 fn asked(work: &Work) -> Option<Asked<'_>> {

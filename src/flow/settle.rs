@@ -9,7 +9,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 
 use super::delivery::{Alive, Delivery};
 use super::{Context, Verdict, outbound};
-use crate::broker::{Outgoing, within_limit};
+use crate::broker::{Outgoing, PublishError, within_limit};
 use crate::metrics::{self, Settled, Stage};
 use crate::topology::{self, RetryDelay};
 use crate::wire::{Reason, Rejection};
@@ -17,8 +17,20 @@ use crate::wire::{Reason, Rejection};
 /// How a delivery leaves the queue.
 enum Exit {
     Acknowledge(Settled),
+    /// Its copy is not taken yet: it waits for that, unacknowledged.
+    Wait(Box<Copied>),
     HandBack,
 }
+
+/// A copy, and what its delivery is settled as when it is taken.
+pub(super) struct Copied {
+    pub(super) copy: Outgoing,
+    /// Why it is a dead letter, if it is one.
+    rejection: Option<Rejection>,
+}
+
+/// How long a batch waits for its copies to be taken; what is not by then waits by itself.
+const COPY_LIMIT: Duration = Duration::from_secs(5);
 
 /// Settles a batch. `false` when the broker could not be told: the epoch must end then.
 pub(super) async fn settle(
@@ -28,19 +40,19 @@ pub(super) async fn settle(
     alive: &Alive,
 ) -> bool {
     let started = Instant::now();
-    let exits = send_copies(context, &deliveries, verdicts).await;
+    let exits = send_copies(context, &deliveries, verdicts, alive).await;
     let handed_back = exits.iter().any(|exit| matches!(exit, Exit::HandBack));
     if handed_back && !alive.is_over() {
-        // What could not be copied would come again at once, and fail at once.
+        // What could not be done would come again at once, and fail at once.
         alive.pause(Duration::from_secs(1)).await;
     }
-    let healthy = tell_broker(deliveries, &exits).await;
+    let healthy = tell_broker(deliveries, exits, alive).await;
     metrics::stage(Stage::Settle, started);
     healthy
 }
 
-/// Publishes the copies that verdicts ask for, all at once; a delivery whose copy is not confirmed is handed back.
-async fn send_copies(context: &Context, deliveries: &[Delivery], verdicts: Vec<Verdict>) -> Vec<Exit> {
+/// Publishes the copies that verdicts ask for, all at once. While others wait for theirs, there is no use in trying.
+async fn send_copies(context: &Context, deliveries: &[Delivery], verdicts: Vec<Verdict>, alive: &Alive) -> Vec<Exit> {
     let mut copies = Vec::new();
     for (delivery, verdict) in deliveries.iter().zip(&verdicts) {
         match verdict {
@@ -49,66 +61,84 @@ async fn send_copies(context: &Context, deliveries: &[Delivery], verdicts: Vec<V
             Verdict::Done(_) | Verdict::HandBack => {}
         }
     }
-    let mut answers = context.copies.publish(&copies).await.into_iter();
-    let mut receipts = Vec::new();
+    let answers =
+        if alive.waiting.is_empty() { context.copies.publish_within(&copies, COPY_LIMIT).await } else { Vec::new() };
+    let (mut copies, mut answers) = (copies.into_iter(), answers.into_iter());
+    let mut taken = Vec::new();
+    let mut exit = |rejection: Option<Rejection>| {
+        let Some(copy) = copies.next() else { return Exit::HandBack };
+        let copied = Copied { copy, rejection };
+        match answers.next() {
+            Some(Ok(())) => {
+                let outcome = copied.outcome();
+                taken.push(copied);
+                Exit::Acknowledge(outcome)
+            }
+            Some(Err(error)) => {
+                copied.not_taken(&error);
+                Exit::Wait(Box::new(copied))
+            }
+            None => Exit::Wait(Box::new(copied)),
+        }
+    };
     let exits = verdicts
         .into_iter()
         .map(|verdict| match verdict {
             Verdict::Done(outcome) => Exit::Acknowledge(outcome),
             Verdict::HandBack => Exit::HandBack,
-            Verdict::Retry => exit_after(answers.next(), Settled::Retried),
-            Verdict::Dead(rejection) => {
-                let exit = exit_after(answers.next(), Settled::DeadLettered);
-                if let Exit::Acknowledge(_) = exit {
-                    metrics::dead_lettered(rejection.reason);
-                    tracing::warn!(reason = rejection.reason.as_str(), detail = rejection.detail, "dead-lettered");
-                    receipts.extend(outbound::refused(&rejection));
-                }
-                exit
-            }
+            Verdict::Retry => exit(None),
+            Verdict::Dead(rejection) => exit(Some(rejection)),
         })
         .collect();
+    let receipts: Vec<Outgoing> = taken.into_iter().filter_map(Copied::taken).collect();
     outbound::send(context, &receipts).await;
     exits
 }
 
-fn exit_after(answer: Option<Result<(), crate::broker::PublishError>>, outcome: Settled) -> Exit {
-    match answer {
-        Some(Ok(())) => Exit::Acknowledge(outcome),
-        Some(Err(error)) => {
-            tracing::error!(%error, outcome = outcome.as_str(), "a copy was not taken; the message stays in its queue");
-            Exit::HandBack
-        }
-        None => Exit::HandBack,
+impl Copied {
+    /// What the delivery is settled as.
+    pub(super) const fn outcome(&self) -> Settled {
+        if self.rejection.is_some() { Settled::DeadLettered } else { Settled::Retried }
+    }
+
+    /// Tells that the broker has the copy; the receipt of a dead letter.
+    pub(super) fn taken(self) -> Option<Outgoing> {
+        let rejection = self.rejection?;
+        metrics::dead_lettered(rejection.reason);
+        tracing::warn!(reason = rejection.reason.as_str(), detail = rejection.detail, "dead-lettered");
+        outbound::refused(&rejection)
+    }
+
+    /// Tells that it has not.
+    pub(super) fn not_taken(&self, error: &PublishError) {
+        let outcome = self.outcome().as_str();
+        tracing::error!(%error, outcome, "a copy was not taken; the message stays in its queue until it is");
     }
 }
 
-/// Acknowledges the whole range at once when nothing is handed back: a channel has one batch in flight, and what was
+/// Acknowledges the whole range at once when nothing is left behind: a channel has one batch in flight, and what was
 /// delivered after it has higher tags.
-async fn tell_broker(mut deliveries: Vec<Delivery>, exits: &[Exit]) -> bool {
-    let all = exits.iter().all(|exit| matches!(exit, Exit::Acknowledge(_)));
+async fn tell_broker(mut deliveries: Vec<Delivery>, exits: Vec<Exit>, alive: &Alive) -> bool {
+    let all = exits.iter().all(|exit| matches!(exit, Exit::Acknowledge(_))) && alive.waiting.is_empty();
     if all {
         let Some(last) = deliveries.last() else { return true };
         let told = matches!(within_limit(last.ticket.acker.ack(BasicAckOptions { multiple: true })).await, Ok(true));
         if told {
             for (delivery, exit) in deliveries.iter_mut().zip(exits) {
                 if let Exit::Acknowledge(outcome) = exit {
-                    delivery.ticket.mark(*outcome);
+                    delivery.ticket.mark(outcome);
                 }
             }
         }
         return told;
     }
     let mut healthy = true;
-    for (mut delivery, exit) in deliveries.into_iter().zip(exits) {
+    for (delivery, exit) in deliveries.into_iter().zip(exits) {
         healthy &= match exit {
-            Exit::Acknowledge(outcome) => {
-                let told =
-                    matches!(within_limit(delivery.ticket.acker.ack(BasicAckOptions::default())).await, Ok(true));
-                if told {
-                    delivery.ticket.mark(*outcome);
-                }
-                told
+            Exit::Acknowledge(outcome) => acknowledge(delivery, outcome).await,
+            Exit::Wait(copied) => {
+                alive.waiting.add(delivery, *copied);
+                true
             }
             Exit::HandBack => {
                 let back = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
@@ -117,6 +147,15 @@ async fn tell_broker(mut deliveries: Vec<Delivery>, exits: &[Exit]) -> bool {
         };
     }
     healthy
+}
+
+/// Acknowledges one delivery. `false` when the broker could not be told.
+pub(super) async fn acknowledge(mut delivery: Delivery, outcome: Settled) -> bool {
+    let told = matches!(within_limit(delivery.ticket.acker.ack(BasicAckOptions::default())).await, Ok(true));
+    if told {
+        delivery.ticket.mark(outcome);
+    }
+    told
 }
 
 /// A copy that keeps what is needed to read the event again: attributes of CloudEvents and its trace, how often it was

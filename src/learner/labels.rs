@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 
-use super::Means;
+use super::{Means, READING_LIMIT};
 use crate::domain::model::{Configuration, Ledger};
 use crate::domain::reference::ReferenceTables;
 use crate::domain::score::Snapshot;
 use crate::error::Failure;
 use crate::store::labels::{self, Changed, Cursor};
-use crate::store::{configurations, snapshots};
+use crate::store::{configurations, deadline, snapshots};
 
 /// Labels read at a time.
 const PAGE: i64 = 1000;
@@ -76,7 +76,7 @@ impl Labels {
             self.tables = tables;
             self.forget();
         }
-        let changed = self.read(connection).await?;
+        let changed = deadline::within(READING_LIMIT, self.read(connection)).await?;
         self.read_anew.get_or_insert_with(Instant::now);
         let enough = changed >= means.config.model_publish_labels;
         if !self.ledger.is_empty() && (enough || self.published.elapsed() >= means.config.model_publish) {
@@ -129,7 +129,8 @@ impl Labels {
     async fn publish(&mut self, means: &Means) -> Result<(), Failure> {
         let ledger = std::mem::take(&mut self.ledger);
         // Folding takes seconds when there are many labels: not on a thread that serves others.
-        let wanted = configurations(&means.pool).await?;
+        let limit = means.config.database_deadline();
+        let wanted = deadline::within(limit, configurations(&means.pool)).await?;
         let folded = tokio::task::spawn_blocking(move || {
             let fold = |configuration: Configuration| Snapshot::of(&ledger.replay(configuration));
             let snapshots: Vec<Snapshot> = wanted.into_iter().map(fold).collect();
@@ -146,7 +147,7 @@ impl Labels {
             if self.versions.get(&configuration).is_some_and(|last| last == snapshot.version()) {
                 continue;
             }
-            snapshots::publish(&means.pool, &snapshot).await?;
+            deadline::within(limit, snapshots::publish(&means.pool, &snapshot)).await?;
             tracing::info!(
                 model = snapshot.version(),
                 configuration,

@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::metrics;
 use crate::model::Model;
 use crate::retry::Delays;
-use crate::store::{patterns, reconcile};
+use crate::store::{deadline, patterns, reconcile};
 
 /// Any number, the same in all processes: `claimris` in ASCII.
 const LOCK: i64 = 0x636c_6169_6d72_6973;
@@ -53,12 +53,13 @@ impl Means {
 }
 /// Remittances committed late by a slow transaction may carry an earlier time: each look goes back this far.
 const OVERLAP: Duration = Duration::from_secs(30);
+/// How long labels may be read: all of them, at the start.
+const READING_LIMIT: Duration = Duration::from_secs(600);
 
 /// Learns until told to stop.
 pub async fn run(means: &Means, stop: &CancellationToken) {
     let mut delays = Delays::reconnect();
     while !stop.is_cancelled() {
-        // Never cancelled from here: a cancelled transaction would poison the pool. It looks at `stop` by itself.
         if let Err(failure) = while_active(means, stop).await {
             tracing::debug!(error = %failure, "the learner tries again");
         }
@@ -73,8 +74,8 @@ pub async fn run(means: &Means, stop: &CancellationToken) {
 async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Failure> {
     // A connection of its own, not one of the pool: closing it is what gives the lock back.
     let mut holder = means.pool.acquire().await?.detach();
-    let active =
-        sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder).await?;
+    let lock = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder);
+    let active = deadline::within(means.config.database_deadline(), lock).await?;
     let result = if active {
         tracing::info!("this process is the active learner");
         learn(means, &mut holder, stop).await
@@ -90,26 +91,25 @@ async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Fai
 }
 
 async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToken) -> Result<(), Failure> {
-    let learning = metrics::Learning::begin();
+    let (learning, limit) = (metrics::Learning::begin(), means.config.database_deadline());
     let mut since: Option<Instant> = None;
     let (mut labels, mut rescored) = (Labels::new(), rescore::Progress::default());
     loop {
         // Through the session that holds the lock: when it is gone, so is the right to learn.
-        let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut *holder).await?;
-        let payers = changed_payers(holder, since).await?;
+        let (now, payers) = deadline::within(limit, changed_payers(holder, since)).await?;
         for payer_id in payers {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            if let Err(error) = count_anew(&means.pool, &means.cache, payer_id).await {
+            if let Err(error) = deadline::within(limit, count_anew(&means.pool, &means.cache, payer_id)).await {
                 // The others must not wait for this one.
-                tracing::warn!(payer_id, error = %Failure::from(error), "the denials of a payer were not counted");
+                tracing::warn!(payer_id, %error, "the denials of a payer were not counted");
             }
         }
         since = Some(now - OVERLAP);
         labels.turn(means, holder).await?;
         rescored.turn(means).await?;
-        learning.turn(labels.len(), reconcile::unlinked(holder).await?);
+        learning.turn(labels.len(), deadline::within(limit, reconcile::unlinked(holder)).await?);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(means.period()) => {}
@@ -124,14 +124,17 @@ async fn count_anew(pool: &PgPool, cache: &Cache, payer_id: i64) -> Result<(), s
     Ok(())
 }
 
-/// Payers with remittances that changed since then; at the start all whose counts are older than their remittances.
-async fn changed_payers(holder: &mut PgConnection, since: Option<Instant>) -> Result<Vec<i64>, Failure> {
-    Ok(match since {
+/// The time, and payers with remittances that changed since then; at the start all whose counts are older than their
+/// remittances.
+async fn changed_payers(holder: &mut PgConnection, since: Option<Instant>) -> Result<(Instant, Vec<i64>), sqlx::Error> {
+    let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(&mut *holder).await?;
+    let payers = match since {
         Some(since) => {
             sqlx::query_scalar!("SELECT DISTINCT payer_id FROM remittances WHERE updated_at >= $1", since)
                 .fetch_all(holder)
                 .await?
         }
         None => sqlx::query_scalar!("SELECT id FROM payers").fetch_all(holder).await?,
-    })
+    };
+    Ok((now, payers))
 }

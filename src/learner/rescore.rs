@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Means;
 use crate::error::Failure;
 use crate::flow::rescore::{New, Rescoring};
-use crate::store::read;
+use crate::store::{deadline, read};
 
 /// Claims looked at together.
 const PAGE: i64 = 200;
@@ -40,7 +40,8 @@ impl Progress {
         }
         let started = Instant::now();
         while let Some(after) = self.after.filter(|_| started.elapsed() < TURN) {
-            let page = read::open_claims(&means.pool, after, PAGE).await?;
+            let limit = means.config.database_deadline();
+            let page = deadline::within(limit, read::open_claims(&means.pool, after, PAGE)).await?;
             let Some(last) = page.last() else {
                 tracing::info!(
                     looked = self.looked,
@@ -60,10 +61,13 @@ impl Progress {
     async fn page(&mut self, means: &Means, page: &[i64]) -> Result<(), Failure> {
         let model = means.model.current();
         let (pool, levels) = (&means.pool, &means.config.levels);
-        let moved = Rescoring { pool, model: &model, levels, new: New::Moved(MOVED_TENTHS) }.run(page).await?;
+        let limit = means.config.database_deadline();
+        let rescoring = Rescoring { pool, model: &model, levels, new: New::Moved(MOVED_TENTHS) };
+        let moved = deadline::within(limit, rescoring.run(page)).await?;
         self.moved += u64::try_from(moved.claims.len()).unwrap_or(0);
         if !moved.claims.is_empty() {
-            let entries = read::cache_entries(&means.pool, &moved.claims, &moved.claims, &[], &[]).await?;
+            let entries = read::cache_entries(&means.pool, &moved.claims, &moved.claims, &[], &[]);
+            let entries = deadline::within(limit, entries).await?;
             means.cache.put_many(&entries).await;
         }
         let lost = means.announcements.publish(&moved.messages).await.iter().filter(|answer| answer.is_err()).count();

@@ -1,11 +1,13 @@
 //! All SQL: what the flow writes and what the API reads. Every statement is checked against the schema when compiling.
 //!
-//! Must never: touch the cache (that is done after the commit, by the caller) or leave a transaction to be cancelled.
+//! Must never: touch the cache (that is done after the commit, by the caller) or let work that was given up leave its
+//! connection in the pool (see `deadline`).
 
 pub mod apply;
 pub mod audit;
 mod claims;
 pub mod configurations;
+pub(crate) mod deadline;
 pub mod earlier;
 pub mod label_scores;
 pub mod labels;
@@ -87,7 +89,7 @@ pub fn pool(config: &Config) -> Result<PgPool, CommandError> {
             ("jit", "off"),
         ])
         .disable_statement_logging();
-    Ok(PgPoolOptions::new()
+    Ok(deadline::guarded(PgPoolOptions::new())
         .max_connections(config.database_connections)
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::flow::claim;
+use crate::events::claim;
 use crate::harness::{Place, Worker, assert_success, claimrisk, eventually};
 
 /// A file of tokens, with a token of each scope alone.

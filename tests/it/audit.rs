@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::claim;
+use crate::events::claim;
 use crate::harness::{Place, assert_success, servers};
 
 async fn notes(pool: &PgPool, actor: &str, ids: std::ops::Range<i64>) {

@@ -14,7 +14,7 @@ use claimrisk::wire::{Payload, x12_event};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
-use crate::flow::{claim, quiet, remittance};
+use crate::events::{claim, quiet, remittance};
 use crate::harness::{Place, Worker, assert_success, sum, try_get};
 
 const EVENTS: &str = "SELECT count(*) FROM ingest_events";

@@ -5,7 +5,7 @@ use claimrisk::flow::split::message_of;
 use claimrisk::simulate::{Options, simulate};
 use claimrisk::wire::{Payload, x12_event};
 
-use crate::flow::quiet;
+use crate::events::quiet;
 use crate::harness::{Place, assert_success, eventually};
 use crate::learning::{EAGER, model};
 

@@ -18,8 +18,8 @@ use claimrisk::topology;
 use serde_json::{Value, json};
 use sqlx::{PgPool, Row as _};
 
-use crate::flow::{claim, quiet, remittance};
-use crate::harness::{Place, Worker, eventually, try_get};
+use crate::events::{claim, quiet, remittance};
+use crate::harness::{Place, Worker, eventually, setting, try_get};
 use crate::proxy::Proxy;
 
 /// Claims that are sent again and again.
@@ -68,11 +68,6 @@ impl Drop for Seed {
             writeln!(std::io::stderr(), "to repeat: CLAIMRISK_SOAK_SEED={}", self.0).expect("stderr");
         }
     }
-}
-
-/// A number from the environment of the test run.
-pub fn setting(name: &str) -> Option<u64> {
-    std::env::var_os(name)?.into_string().ok()?.parse().ok()
 }
 
 /// What a reader was answered.

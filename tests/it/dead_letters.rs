@@ -7,7 +7,7 @@ use claimrisk::broker::Outgoing;
 use claimrisk::topology::REPLAYED_HEADER;
 use serde_json::{Value, json};
 
-use crate::flow::{claim, raw};
+use crate::events::{claim, raw};
 use crate::harness::{Place, assert_success, claimrisk, eventually};
 
 const SOURCE: &str = "urn:clearinghouse:acme";

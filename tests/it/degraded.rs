@@ -10,7 +10,7 @@ use claimrisk::servers::{Options as ServerOptions, Servers};
 use claimrisk::topology;
 use serde_json::json;
 
-use crate::flow::{claim, quiet};
+use crate::events::{claim, quiet};
 use crate::harness::{Place, Worker};
 use crate::proxy::Proxy;
 

@@ -7,7 +7,7 @@ use claimrisk::history::Gathering;
 use claimrisk::wire::decode_json;
 use serde_json::json;
 
-use crate::flow::{claim, quiet, remittance};
+use crate::events::{claim, quiet, remittance};
 use crate::harness::{Place, Worker, assert_success, eventually};
 use crate::learning::{EAGER, model};
 
@@ -84,7 +84,7 @@ async fn a_service_sent_twice_is_a_duplicate_in_the_same_batch_or_a_later_one() 
         event["time"] = json!("2026-11-03T20:00:00Z");
         event["data"]["claimFrequencyCode"] = json!("8");
     });
-    place.publish(&[crate::flow::message("claim.acknowledged", &rejected), void]).await;
+    place.publish(&[crate::events::message("claim.acknowledged", &rejected), void]).await;
     place.wait_count("SELECT count(*) FROM claims WHERE status IN ('rejected', 'voided')", 2).await;
     quiet(&place, &[&worker]).await;
     assert!(!again(&place, &worker, "PCN-3").await.contains(&"DU01".to_owned()));
@@ -127,7 +127,7 @@ async fn what_came_late_changes_what_was_learned_of_later_claims() {
         // Sent before it: PCN-3 was a duplicate.
         vec![sent("c1", "PCN-1", "2026-11-02")],
         // Turned back before it: PCN-3 was none.
-        vec![crate::flow::message(
+        vec![crate::events::message(
             "claim.acknowledged",
             &json!({"specversion": "1.0", "id": "a1", "source": "urn:clearinghouse:acme",
                 "type": "claim.acknowledged.v1", "time": "2026-11-03T09:00:00Z",

@@ -118,7 +118,7 @@ async fn a_transient_failure_goes_round_through_the_delayed_queue_and_is_applied
     eventually("the events wait in the delayed queue", went_round, || worker.log()).await;
     blocker.rollback().await.expect("released");
     place.wait_count("SELECT count(*) FROM claim_submissions", 3).await;
-    crate::flow::quiet(&place, &[&worker]).await;
+    crate::events::quiet(&place, &[&worker]).await;
     assert_eq!(place.count("SELECT count(*) FROM ingest_events").await, 3);
     assert_eq!(place.ready(claimrisk::topology::DEAD_QUEUE).await, 0);
     assert_eq!(worker.sum("claimrisk_messages_in_flight").await, 0);

@@ -9,10 +9,10 @@ use claimrisk::simulate::{Options, SimClaim, Simulation, simulate};
 use serde_json::Value;
 use sqlx::Row as _;
 
-use crate::flow::quiet;
-use crate::harness::{Place, Worker, eventually};
+use crate::events::quiet;
+use crate::harness::{Place, Worker, eventually, setting};
 use crate::learning::{EAGER, model};
-use crate::simulated::messages;
+use crate::truth::messages;
 
 /// Claims of a run in the suite; `CLAIMRISK_HIDDEN_CLAIMS` asks for another number.
 const CLAIMS: u64 = 4000;
@@ -57,7 +57,7 @@ async fn first_reason(place: &Place, worker: &Worker, one: &SimClaim) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a longer run is asked for and told on the command line")]
 async fn a_hidden_policy_is_the_first_reason_with_its_payer_and_procedure() {
-    let claims = crate::coherence::setting("CLAIMRISK_HIDDEN_CLAIMS").unwrap_or(CLAIMS);
+    let claims = setting("CLAIMRISK_HIDDEN_CLAIMS").unwrap_or(CLAIMS);
     let mut simulation =
         simulate(&Options { claims: u32::try_from(claims).expect("fits"), seed: 5, ..Options::default() });
     let since = keep_back(&mut simulation);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::flow::{claim, quiet};
+use crate::events::{claim, quiet};
 use crate::harness::Place;
 
 #[tokio::test(flavor = "multi_thread")]

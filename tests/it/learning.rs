@@ -9,7 +9,7 @@ use claimrisk::simulate::{Options, SimClaim, Simulation, simulate};
 use claimrisk::wire::{Event, Payload, x12_event};
 use serde_json::Value;
 
-use crate::flow::quiet;
+use crate::events::quiet;
 use crate::harness::{Place, Worker, assert_success, eventually};
 
 pub const EAGER: &[(&str, &str)] = &[("CLAIMRISK_MODEL_PUBLISH_SECONDS", "1")];

@@ -10,7 +10,7 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::flow::{claim, quiet, raw, remittance};
+use crate::events::{claim, quiet, raw, remittance};
 use crate::harness::{Place, assert_success, eventually, servers};
 
 const NAME: &str = "least";

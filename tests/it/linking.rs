@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::flow::{claim, message, quiet, remittance};
+use crate::events::{claim, message, quiet, remittance};
 use crate::harness::Place;
 
 const LINKED: &str =

@@ -9,11 +9,15 @@ mod coherence;
 mod dead_letters;
 mod degraded;
 mod earlier;
+#[path = "../common/events.rs"]
+mod events;
 mod failures;
 #[allow(dead_code, reason = "the checks of the files use the rest of it")]
 #[path = "../dashboards/files.rs"]
 mod files;
 mod flow;
+#[allow(dead_code, reason = "the faults use the rest of it")]
+#[path = "../common/harness.rs"]
 mod harness;
 mod hidden;
 mod history;
@@ -23,8 +27,12 @@ mod linking;
 mod observability;
 mod pki;
 mod preview;
+#[allow(dead_code, reason = "the faults use the rest of it")]
+#[path = "../common/proxy.rs"]
 mod proxy;
 mod queries;
 mod simulated;
 mod statistics;
 mod tls;
+#[path = "../common/truth.rs"]
+mod truth;

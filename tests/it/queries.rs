@@ -6,7 +6,7 @@ use std::time::Duration;
 use claimrisk::simulate::{Options, simulate};
 use claimrisk::wire::{Payload, x12_event};
 
-use crate::flow::quiet;
+use crate::events::quiet;
 use crate::harness::{Place, assert_success, servers};
 
 /// Tables that grow with the claims.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use claimrisk::cache::stats::FLUSH_EVERY;
 use serde_json::{Value, json};
 
-use crate::flow::{claim, quiet};
+use crate::events::{claim, quiet};
 use crate::harness::{Place, Worker};
 use crate::proxy::Proxy;
 

@@ -46,20 +46,17 @@ pub fn claimrisk() -> Command {
 
 impl Place {
     pub async fn new() -> Self {
+        Self::on(servers().await).await
+    }
+
+    /// A place on these servers.
+    pub async fn on(servers: &Servers) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let servers = servers().await;
         let name = format!("test{number}");
         let amqp_url = servers.rabbitmq.add_vhost(&name).await.expect("vhost");
         let database_url = servers.postgres.create_database(&name).await.expect("database");
         let redis_url = servers.redis.url(u8::try_from(number % 64).expect("below 64"));
         Self::prepare(amqp_url, database_url, redis_url, name).await
-    }
-
-    /// A place on servers that no other test uses.
-    pub async fn on(servers: &Servers) -> Self {
-        let amqp = servers.rabbitmq.add_vhost("own").await.expect("vhost");
-        let database = servers.postgres.create_database("own").await.expect("database");
-        Self::prepare(amqp, database, servers.redis.url(0), "own".to_owned()).await
     }
 
     pub async fn prepare(amqp_url: String, database_url: String, redis_url: String, vhost: String) -> Self {
@@ -105,11 +102,15 @@ impl Place {
     }
 
     fn start(&self, arguments: &[&str], extra: &[(&str, &str)]) -> Worker {
+        self.launch(self.command(arguments), extra)
+    }
+
+    /// Starts a process of the binary from a command of this place; its log goes to a file of its own.
+    pub fn launch(&self, mut command: Command, extra: &[(&str, &str)]) -> Worker {
         // Both at once: asked for one after the other they may be the same.
         let [http, metrics] = claimrisk::servers::free_ports().expect("free ports");
         let log = std::env::temp_dir().join(format!("claimrisk-it-{}-{metrics}.log", std::process::id()));
         let stderr = std::fs::File::create(&log).expect("log file");
-        let mut command = self.command(arguments);
         command
             .env("CLAIMRISK_HTTP_ADDR", format!("127.0.0.1:{http}"))
             .env("CLAIMRISK_METRICS_ADDR", format!("127.0.0.1:{metrics}"))
@@ -190,8 +191,7 @@ impl Worker {
     }
 
     pub async fn wait_ready(&self) {
-        let url = format!("http://127.0.0.1:{}/readyz", self.metrics);
-        eventually("worker is ready", async || matches!(try_get(&url).await, Ok((200, _))), || self.log()).await;
+        eventually("worker is ready", async || self.readiness().await.0, || self.log()).await;
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -229,10 +229,24 @@ impl Worker {
         assert!(status.success());
     }
 
-    /// Kills it the hard way and waits for its end.
-    pub fn kill(mut self) {
+    /// Kills it the hard way and waits for its end; its log.
+    pub fn kill(mut self) -> String {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
+        self.log()
+    }
+
+    /// Whether the process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Whether it says that it is ready, and what it says.
+    pub async fn readiness(&self) -> (bool, String) {
+        match try_get(&format!("http://127.0.0.1:{}/readyz", self.metrics)).await {
+            Ok((status, body)) => (status == 200, String::from_utf8_lossy(&body).into_owned()),
+            Err(error) => (false, error),
+        }
     }
 
     /// SIGTERM; the exit code.
@@ -256,6 +270,11 @@ pub fn sum(metrics: &BTreeMap<String, f64>, name: &str) -> u64 {
     let of_metric = |key: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
     let total: f64 = metrics.iter().filter(|(key, _)| of_metric(key)).map(|(_, value)| value).sum();
     total as u64
+}
+
+/// A number from the environment of the test run.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var_os(name)?.into_string().ok()?.parse().ok()
 }
 
 pub fn assert_success(output: &Output) {
