@@ -93,6 +93,7 @@ mod registered {
 struct Handles {
     gets: Vec<Vec<Counter>>,
     get_seconds: Vec<Histogram>,
+    value_bytes: Vec<Histogram>,
     received: Vec<Counter>,
     settled: Vec<Vec<Counter>>,
     in_flight: Gauge,
@@ -110,6 +111,7 @@ struct Handles {
 static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     gets: pairs(CACHE_GETS, ("entity", ENTITIES), ("result", GET_RESULTS)),
     get_seconds: each_histogram(CACHE_GET_SECONDS, "entity", ENTITIES),
+    value_bytes: each_histogram(CACHE_VALUE_BYTES, "entity", ENTITIES),
     received: each_counter(RECEIVED, "event_type", EVENT_TYPES),
     settled: pairs(SETTLED_TOTAL, ("event_type", EVENT_TYPES), ("outcome", SETTLED)),
     in_flight: registered::gauge(IN_FLIGHT, &[]),
@@ -293,6 +295,11 @@ pub fn cache_gets(entity: usize, result: usize, count: u64) {
 /// A look-up (one key or a batch of keys of one entity) took this long.
 pub fn cache_get_seconds(entity: usize, since: Instant) {
     HANDLES.get_seconds[entity].record(since.elapsed().as_secs_f64());
+}
+
+/// A value of so many bytes was sent to the cache.
+pub fn cache_value_bytes(entity: usize, bytes: usize) {
+    HANDLES.value_bytes[entity].record(u32::try_from(bytes).map_or(f64::INFINITY, f64::from));
 }
 
 /// What became of a write to the cache.

@@ -5,13 +5,15 @@
 //! checks that by the version.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{Entity, Entry};
 use crate::error::{Cause, Failure};
+use crate::metrics::{self, Load};
 
 /// How long a load may wait for others to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +45,9 @@ impl Loads {
     ) -> Result<Loaded, Failure> {
         let key = (entity, id.to_owned());
         let cell = Arc::clone(self.lock().entry(key.clone()).or_default());
+        let (started, own) = (Instant::now(), AtomicBool::new(false));
         let load = async {
+            own.store(true, Ordering::Relaxed);
             let busy = || Failure::Transient(Cause::DatabaseBusy, "too many values are being loaded".to_owned());
             let _place = tokio::time::timeout(PATIENCE, self.places.acquire())
                 .await
@@ -53,6 +57,13 @@ impl Loads {
             Ok(load.await?.map(Arc::new))
         };
         let loaded = cell.get_or_try_init(|| load).await.cloned();
+        let outcome = match &loaded {
+            _ if !own.load(Ordering::Relaxed) => Load::Coalesced,
+            Ok(Some(_)) => Load::Found,
+            Ok(None) => Load::Absent,
+            Err(_) => Load::Error,
+        };
+        metrics::cache_load(entity as usize, outcome, started);
         // Who comes from now on loads anew.
         let mut under_way = self.lock();
         if under_way.get(&key).is_some_and(|there| Arc::ptr_eq(there, &cell)) {
@@ -68,7 +79,7 @@ impl Loads {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 

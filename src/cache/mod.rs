@@ -25,7 +25,7 @@ use crate::metrics::{self, CacheWrite, Dependency, Pool, PoolState};
 use breaker::Breaker;
 pub use loads::Loaded;
 use loads::Loads;
-use script::StoredAs;
+use script::{Keys, NEWER_KEPT, NOT_THERE, StoredAs};
 use stats::Stats;
 
 /// What is cached, in the order of `metrics::ENTITIES`.
@@ -271,10 +271,20 @@ impl Cache {
 
     /// Writes values after their commit; an entry that is there with a newer version stays.
     pub async fn put_many(&self, entries: &[Entry]) {
+        self.put(entries, Keys::Any).await;
+    }
+
+    /// The same for entries that nobody may want: only what is there already is written over. To fill the cache with them
+    /// would drive out what people look at.
+    pub async fn refresh_many(&self, entries: &[Entry]) {
+        self.put(entries, Keys::Present).await;
+    }
+
+    async fn put(&self, entries: &[Entry], keys: Keys) {
         let mut rest = entries;
         while !rest.is_empty() {
             let (chunk, others) = rest.split_at(chunk_length(rest));
-            self.put_chunk(chunk).await;
+            self.put_chunk(chunk, keys).await;
             rest = others;
         }
     }
@@ -286,28 +296,33 @@ impl Cache {
         let mut rest = entries;
         while !rest.is_empty() {
             let (chunk, others) = rest.split_at(chunk_length(rest));
-            self.remove_many(&self.put_chunk(chunk).await).await;
+            self.remove_many(&self.put_chunk(chunk, Keys::Any).await).await;
             rest = others;
         }
     }
 
     /// Writes values in one exchange; answers the keys that hold a newer one.
-    async fn put_chunk(&self, entries: &[Entry]) -> Vec<(Entity, String)> {
+    async fn put_chunk(&self, entries: &[Entry], keys: Keys) -> Vec<(Entity, String)> {
         let fits = entries.iter().all(|entry| entry.json.len() + HEAD <= LARGEST_VALUE);
         let admitted = fits && self.breaker.admits(Instant::now());
         let started = Instant::now();
-        let written = if admitted { self.store(entries).await } else { None };
+        let written = if admitted { self.store(entries, keys).await } else { None };
         metrics::cache_put_seconds(started);
         let Some(kept) = written else {
             self.invalidate(entries).await;
             return Vec::new();
         };
         let mut newer = Vec::new();
-        for (entry, newer_kept) in entries.iter().zip(kept) {
-            let outcome = if newer_kept { CacheWrite::SkippedOlder } else { CacheWrite::Both };
-            metrics::cache_writes(entry.entity as usize, outcome, 1);
+        for (entry, kept) in entries.iter().zip(kept) {
             self.settle_doubt(entry.entity, &entry.id);
-            if newer_kept {
+            let outcome = match kept {
+                NOT_THERE => continue,
+                NEWER_KEPT => CacheWrite::SkippedOlder,
+                _ => CacheWrite::Both,
+            };
+            metrics::cache_writes(entry.entity as usize, outcome, 1);
+            metrics::cache_value_bytes(entry.entity as usize, entry.json.len());
+            if kept == NEWER_KEPT {
                 newer.push((entry.entity, entry.id.clone()));
             }
         }
@@ -323,17 +338,17 @@ impl Cache {
         }
     }
 
-    async fn store(&self, entries: &[Entry]) -> Option<Vec<bool>> {
+    async fn store(&self, entries: &[Entry], keys: Keys) -> Option<Vec<i64>> {
         let script = script::write_if_newer();
         let mut call = script.prepare_invoke();
+        call.arg(keys.as_str());
         for entry in entries {
             let key = entry.entity.key(&entry.id);
             let value = StoredAs { version: entry.version, schema: &self.schema, key: &key, json: &entry.json }.write();
             let ttl = self.lifetime(entry);
             call.key(key).arg(entry.version).arg(value).arg(ttl.as_millis().max(1).to_string());
         }
-        let kept: Vec<i64> = self.run(async |connection| call.invoke_async(connection).await).await?;
-        Some(kept.into_iter().map(|flag| flag == 1).collect())
+        self.run(async |connection| call.invoke_async(connection).await).await
     }
 
     /// The setting's lifetime less up to a tenth, spread by key, so that entries written together do not end together.

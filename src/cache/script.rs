@@ -26,12 +26,13 @@ impl<'a> StoredAs<'a> {
     }
 }
 
-/// For each key: keeps what is there when its version is higher and its schema the same (answer 1), else writes (0).
+/// For each key: keeps what is there when its version is higher and its schema the same (answer 1); leaves a key alone that
+/// is not there, if told to write over others only (2); else writes (0).
 /// Versions stay below 2^53, where Lua's numbers are exact. What is no string, or no value of ours, is replaced.
 const WRITE_IF_NEWER: &str = r"
 local kept = {}
 for i, key in ipairs(KEYS) do
-    local version, value, ttl = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+    local version, value, ttl = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
     local there = redis.pcall('GET', key)
     kept[i] = 0
     if type(there) == 'string' then
@@ -40,6 +41,8 @@ for i, key in ipairs(KEYS) do
         if there_version and there_schema == schema and tonumber(there_version) > tonumber(version) then
             kept[i] = 1
         end
+    elseif not there and ARGV[1] == 'over' then
+        kept[i] = 2
     end
     if kept[i] == 0 then
         redis.call('SET', key, value, 'PX', ttl)
@@ -47,6 +50,29 @@ for i, key in ipairs(KEYS) do
 end
 return kept
 ";
+
+/// Which keys are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// All.
+    Any,
+    /// Those that are there.
+    Present,
+}
+
+impl Keys {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Present => "over",
+        }
+    }
+}
+
+/// What became of a key.
+pub(super) const NEWER_KEPT: i64 = 1;
+/// See [`NEWER_KEPT`].
+pub(super) const NOT_THERE: i64 = 2;
 
 pub(super) fn write_if_newer() -> &'static redis::Script {
     static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(WRITE_IF_NEWER));

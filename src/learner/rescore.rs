@@ -68,7 +68,7 @@ impl Progress {
         if !moved.claims.is_empty() {
             let entries = read::cache_entries(&means.pool, &moved.claims, &moved.claims, &[], &[]);
             let entries = deadline::within(limit, entries).await?;
-            means.cache.put_many(&entries).await;
+            means.cache.refresh_many(&entries).await;
         }
         let lost = means.announcements.publish(&moved.messages).await.iter().filter(|answer| answer.is_err()).count();
         if lost > 0 {

@@ -40,6 +40,8 @@ pub const ENTITIES: &[&str] =
 /// What a cache look-up came to; each look-up is exactly one of these.
 pub const GET_RESULTS: &[&str] = &["hit", "miss", "stale", "error", "bypass"];
 pub(super) const WRITE_OUTCOMES: &[&str] = &["both", "db_only_invalidated", "db_only_not_invalidated", "skipped_older"];
+/// What came of asking PostgreSQL for what the cache did not have; `coalesced` waited for another's load.
+pub(super) const LOADS: &[&str] = &["found", "absent", "error", "coalesced"];
 pub(super) const SETTLED: &[&str] =
     &["scored", "recorded", "duplicate", "superseded", "parked", "retried", "requeued", "dead_lettered"];
 pub(super) const REASONS: &[&str] = &[
@@ -89,6 +91,7 @@ pub(super) const STAGE_SECONDS: &[f64] =
 pub(super) const READABLE_SECONDS: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 pub(super) const ANSWER_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+pub(super) const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 pub(super) const BATCH: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
 const fn counter(
@@ -156,6 +159,9 @@ pub(super) const POOL_TIMEOUTS: &str = "claimrisk_db_pool_timeouts_total";
 pub(super) const DB_ERRORS: &str = "claimrisk_db_errors_total";
 pub(super) const BREAKER: &str = "claimrisk_cache_breaker_state";
 pub(super) const CACHE_PUT_SECONDS: &str = "claimrisk_cache_put_duration_seconds";
+pub(super) const CACHE_LOADS: &str = "claimrisk_cache_loads_total";
+pub(super) const CACHE_LOAD_SECONDS: &str = "claimrisk_cache_load_duration_seconds";
+pub(super) const CACHE_VALUE_BYTES: &str = "claimrisk_cache_value_bytes";
 pub(super) const DOUBTFUL: &str = "claimrisk_cache_doubtful_entries";
 pub(super) const REMOVED_LATER: &str = "claimrisk_cache_removed_later_total";
 pub(super) const HTTP_SECONDS: &str = "claimrisk_http_request_duration_seconds";
@@ -254,6 +260,13 @@ pub const CATALOGUE: &[Metric] = &[
         &[("state", BREAKER_STATES)],
     ),
     histogram(CACHE_PUT_SECONDS, "Time of writing up to 500 values to the cache", &[], FAST),
+    counter(
+        CACHE_LOADS,
+        "Loads from PostgreSQL of values that the cache did not serve, by what came of them",
+        &[("entity", ENTITIES), ("outcome", LOADS)],
+    ),
+    histogram(CACHE_LOAD_SECONDS, "Time of a load from PostgreSQL", &[("entity", ENTITIES)], ANSWER_SECONDS),
+    histogram(CACHE_VALUE_BYTES, "Size of a value written to the cache", &[("entity", ENTITIES)], BYTES),
     gauge(DOUBTFUL, "Cache entries that may be older than the database and wait for their removal", &[]),
     counter(
         REMOVED_LATER,

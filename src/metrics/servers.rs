@@ -156,6 +156,28 @@ pub fn cache_put_seconds(since: Instant) {
     registered::histogram(CACHE_PUT_SECONDS, &[]).record(since.elapsed().as_secs_f64());
 }
 
+/// What came of a load from PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// A value.
+    Found,
+    /// There is none.
+    Absent,
+    /// It failed.
+    Error,
+    /// Another's load was waited for.
+    Coalesced,
+}
+
+/// A load for the cache ended; `entity` indexes [`ENTITIES`].
+pub fn cache_load(entity: usize, outcome: Load, since: Instant) {
+    let entity = ("entity", ENTITIES[entity]);
+    registered::counter(CACHE_LOADS, &[entity, ("outcome", LOADS[outcome as usize])]).increment(1);
+    if outcome != Load::Coalesced {
+        registered::histogram(CACHE_LOAD_SECONDS, &[entity]).record(since.elapsed().as_secs_f64());
+    }
+}
+
 /// So many cache entries wait for their removal; told at each scrape.
 pub fn cache_doubtful(entries: usize) {
     registered::gauge(DOUBTFUL, &[]).set(number(entries));
