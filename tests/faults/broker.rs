@@ -11,7 +11,7 @@ use crate::harness::{Worker, assert_success, eventually, servers, sum};
 use crate::ledger::{Ledger, consumers, dead_letters};
 use crate::matrix::play;
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough, seconds_until, shuffled, world};
+use crate::scene::{Random, Scene, rough, seconds_until, setting, shuffled, wake_queues, world};
 
 /// How long a worker may take to consume again when the broker is back.
 const BACK: Duration = Duration::from_secs(10);
@@ -25,6 +25,7 @@ async fn broker_dies_and_returns(servers: &mut Servers, scene: &Scene, worker: &
     servers.rabbitmq.start_again().await.expect("started");
     let seconds = seconds_until("it is ready again", BACK, async || worker.readiness().await.0).await;
     assert_eq!(consumers(scene, topology::CLAIMS_QUEUE).await, Some(1));
+    wake_queues(servers, scene).await;
     seconds
 }
 
@@ -60,7 +61,7 @@ async fn fault_06_broker_away_for_long() {
         let worker = scene.worker(&[("CLAIMRISK_BATCH_MESSAGES", "10")]).await;
         scene.publish_anew(&all).await;
         scene.wait_applied(50).await;
-        let outage = std::env::var("CLAIMRISK_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(45);
+        let outage = setting("CLAIMRISK_OUTAGE_SECONDS").unwrap_or(45);
         let seconds = broker_dies_and_returns(&mut servers, &scene, &worker, Duration::from_secs(outage)).await;
         scene.wait_applied(all.len() as i64).await;
         Ledger::of_world(&scene, &[&worker], &all).check_on(&servers).await;

@@ -16,7 +16,7 @@ use crate::crash::duplicates;
 use crate::harness::Worker;
 use crate::ledger::{Ledger, identity};
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough};
+use crate::scene::{Random, Scene, rough, setting, wake_queues};
 use crate::truth::{messages, shuffle};
 
 /// Messages that may wait in a queue before no more are sent.
@@ -173,6 +173,7 @@ impl Soak {
             94..=96 => {
                 servers.rabbitmq.kill9().await.expect("killed");
                 servers.rabbitmq.start_again().await.expect("started");
+                wake_queues(servers, &self.scene).await;
                 "broker killed"
             }
             _ => {
@@ -199,7 +200,6 @@ impl Soak {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "runs for minutes: `make soak MINUTES=n`"]
 async fn soak_with_faults_by_chance() {
-    let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = setting("CLAIMRISK_SOAK_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 7919 + 1);
     let length = Duration::from_secs(60 * setting("CLAIMRISK_SOAK_MINUTES").unwrap_or(2));
     say(&format!("seed {seed}; CLAIMRISK_SOAK_SEED={seed} repeats the choices"));
