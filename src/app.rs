@@ -204,12 +204,13 @@ async fn start_listeners(
 fn start_background(parts: &Parts, stop: &CancellationToken, background: &mut JoinSet<()>) {
     let (cache, pool, handle) = (Arc::clone(&parts.cache), parts.pool.clone(), parts.handle.clone());
     let (stopped, model, tokens) = (stop.clone(), Arc::clone(&parts.model), parts.tokens.clone());
+    let limit = parts.config.database_deadline();
     background.spawn(async move {
         tokio::select! {
             () = stopped.cancelled() => {}
-            () = cache.stats.flush_forever(&pool) => {}
+            () = cache.stats.flush_forever(&pool, limit) => {}
             () = cache.clear_doubts() => {}
-            () = model.follow(&pool) => {}
+            () = model.follow(&pool, limit) => {}
             () = telemetry::upkeep(handle) => {}
             () = follow(tokens) => {}
         }

@@ -18,8 +18,6 @@ use crate::store::{self, deadline, reference, snapshots};
 
 /// How often a newer model or table is looked for.
 const PERIOD: Duration = Duration::from_secs(5);
-/// How long one look may take; a large model is read in it.
-const RENEWAL_LIMIT: Duration = Duration::from_secs(120);
 
 /// What claims are scored with.
 #[derive(Debug)]
@@ -83,11 +81,11 @@ impl Model {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks for newer models and tables, for ever.
-    pub async fn follow(&self, pool: &PgPool) {
+    /// Looks for newer models and tables, for ever; one look may take so long.
+    pub async fn follow(&self, pool: &PgPool, limit: Duration) {
         loop {
             tokio::time::sleep(PERIOD).await;
-            if let Some(Err(error)) = deadline::in_time(RENEWAL_LIMIT, self.renew(pool)).await {
+            if let Some(Err(error)) = deadline::in_time(limit, self.renew(pool)).await {
                 tracing::debug!(%error, "no newer model could be looked for");
             }
         }

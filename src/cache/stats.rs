@@ -72,9 +72,6 @@ pub struct FleetStats {
     pub since: DateTime<Utc>,
 }
 
-/// How long one write of the totals may take.
-const FLUSH_LIMIT: Duration = Duration::from_secs(30);
-
 impl Stats {
     /// Starts at zero.
     pub fn new() -> Self {
@@ -119,8 +116,8 @@ impl Stats {
         Ok(())
     }
 
-    /// Writes the totals where they changed, every [`FLUSH_EVERY`]; to be run as a task of its own.
-    pub async fn flush_forever(&self, pool: &PgPool) {
+    /// Writes the totals where they changed, every [`FLUSH_EVERY`]; to be run as a task of its own. One write may take so long.
+    pub async fn flush_forever(&self, pool: &PgPool, limit: Duration) {
         let mut ticks = tokio::time::interval(FLUSH_EVERY);
         let mut flushed = 0;
         loop {
@@ -129,7 +126,7 @@ impl Stats {
             if counted == flushed {
                 continue;
             }
-            if let Err(error) = deadline::within(FLUSH_LIMIT, self.flush(pool)).await {
+            if let Err(error) = deadline::within(limit, self.flush(pool)).await {
                 tracing::debug!(%error, "cache statistics are written later");
             } else {
                 flushed = counted;

@@ -11,7 +11,7 @@ use crate::harness::{Worker, assert_success, eventually, servers, setting, sum};
 use crate::ledger::{Ledger, consumers, dead_letters};
 use crate::matrix::play;
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough, seconds_until, shuffled, world};
+use crate::scene::{Random, Scene, rough, seconds_until, shuffled, wake_queues, world};
 
 /// How long a worker may take to consume again when the broker is back.
 const BACK: Duration = Duration::from_secs(10);
@@ -25,6 +25,7 @@ async fn broker_dies_and_returns(servers: &mut Servers, scene: &Scene, worker: &
     servers.rabbitmq.start_again().await.expect("started");
     let seconds = seconds_until("it is ready again", BACK, async || worker.readiness().await.0).await;
     assert_eq!(consumers(scene, topology::CLAIMS_QUEUE).await, Some(1));
+    wake_queues(servers, scene).await;
     seconds
 }
 

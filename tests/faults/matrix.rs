@@ -70,7 +70,7 @@ fn write_line(path: &Path, fault: &Fault, result: &str, seconds: u64) {
 }
 
 #[test]
-fn the_document_has_every_fault_as_it_is_played_and_none_that_failed() {
+fn the_document_tells_each_as_it_is_played_and_that_none_failed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
     let text = std::fs::read_to_string(path).expect("docs/reliability.md");
     for fault in &FAULTS {

@@ -105,6 +105,18 @@ pub async fn rough() -> Rough {
     Rough(servers)
 }
 
+/// Lets queues without a leader elect one. RabbitMQ 3.10, killed and started again, now and then leaves a queue without a
+/// leader for good, though it has one member: what is published there is never confirmed (the worker waits, as it should),
+/// and nothing can be read. Operators do the same.
+pub async fn wake_queues(servers: &Servers, scene: &Scene) {
+    let wake = format!(
+        "[ra:trigger_election({{N, node()}}) || Q <- rabbit_amqqueue:list(<<\"{}\">>), {{N, _}} <- [amqqueue:get_pid(Q)], \
+         ra_leaderboard:lookup_leader(N) =:= undefined].",
+        scene.place.vhost
+    );
+    servers.rabbitmq.ctl(&["eval", &wake]).await.expect("elections");
+}
+
 /// A place with a proxy before each server. Workers go through the proxies, publishing and checking go past them.
 pub struct Scene {
     pub place: Place,

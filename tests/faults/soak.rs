@@ -16,7 +16,7 @@ use crate::crash::duplicates;
 use crate::harness::{Worker, setting};
 use crate::ledger::{Ledger, identity};
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough};
+use crate::scene::{Random, Scene, rough, wake_queues};
 use crate::truth::{messages, shuffle};
 
 /// Messages that may wait in a queue before no more are sent.
@@ -173,6 +173,7 @@ impl Soak {
             94..=96 => {
                 servers.rabbitmq.kill9().await.expect("killed");
                 servers.rabbitmq.start_again().await.expect("started");
+                wake_queues(servers, &self.scene).await;
                 "broker killed"
             }
             _ => {
