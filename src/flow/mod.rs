@@ -78,7 +78,7 @@ pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], ali
 
     let (mut verdicts, work) = set_refused_apart(decoded);
     let mut persisted = persist::persist(context, &model, work, alive).await;
-    outbound::rescore_late(context, &model, &mut persisted.result).await;
+    outbound::rescore_late(context, &model, &mut persisted.result, alive).await;
     let started = Instant::now();
     outbound::write_cache(context, &persisted.result).await;
     metrics::stage(Stage::Cache, started);

@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::delivery::Alive;
 use super::rescore::{New, Rescoring};
 use super::{Context, Persisted};
 use crate::broker::Outgoing;
 use crate::cache::Entity;
+use crate::error::Failure;
 use crate::metrics::{self, Settled};
 use crate::model::InForce;
+use crate::retry::Delays;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
 use crate::store::{deadline, read};
 use crate::topology;
@@ -27,20 +30,30 @@ const ANNOUNCE_LIMIT: Duration = Duration::from_secs(2);
 const SOURCE: &str = "urn:claimrisk";
 
 /// Scores claims again that were scored before something was known that bears on them: an earlier claim, a void, an answer.
-/// Should it fail, they are scored again with the next model.
-pub(super) async fn rescore_late(context: &Context, model: &InForce, result: &mut BatchResult) {
+/// While PostgreSQL is away it is tried again, for as long as the batch is worth anything; a crash is a redelivery.
+pub(super) async fn rescore_late(context: &Context, model: &InForce, result: &mut BatchResult, alive: &Alive) {
     let late: Vec<i64> = result.changes.late.iter().copied().collect();
     if late.is_empty() {
         return;
     }
     let (pool, levels) = (&context.pool, &context.config.levels);
     let rescoring = Rescoring { pool, model, levels, new: New::Differing };
-    match deadline::within(context.config.database_deadline(), rescoring.run(&late)).await {
-        Ok(moved) => {
-            result.changes.claims.extend(moved.claims);
-            send(context, &moved.messages).await;
+    let mut delays = Delays::reconnect();
+    loop {
+        match deadline::within(context.config.database_deadline(), rescoring.run(&late)).await {
+            Ok(moved) => {
+                result.changes.claims.extend(moved.claims);
+                send(context, &moved.messages).await;
+                return;
+            }
+            Err(failure) => {
+                tracing::warn!(error = %failure, claims = late.len(), "claims were not scored again");
+                if alive.is_over() || matches!(failure, Failure::Permanent(..)) {
+                    return;
+                }
+            }
         }
-        Err(failure) => tracing::warn!(error = %failure, claims = late.len(), "claims were not scored again"),
+        alive.pause(delays.next_delay()).await;
     }
 }
 
