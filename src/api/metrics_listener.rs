@@ -52,8 +52,8 @@ async fn migrated(pool: &PgPool) -> Option<bool> {
     if !store::deadline::answers(pool, LIMIT).await {
         return None;
     }
-    let pending = tokio::time::timeout(LIMIT, store::pending_migrations(pool)).await;
-    pending.ok()?.ok().map(|pending| pending.is_empty())
+    let pending = store::deadline::in_time(LIMIT, store::pending_migrations(pool)).await;
+    pending?.ok().map(|pending| pending.is_empty())
 }
 
 /// Ready: PostgreSQL answers and is migrated, and the broker is connected where this process consumes. Redis may be away.

@@ -9,13 +9,16 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::error::{Cause, Failure};
 
 /// What is dropped is released at once; whatever is released within this time is closed, to be certain.
 const DROPPING: Duration = Duration::from_secs(1);
+
+/// How long a connection that comes back may take to say that it is well.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Milliseconds from the start to the last time that something was given up; zero before the first.
@@ -45,10 +48,21 @@ pub(super) fn guarded(options: PgPoolOptions) -> PgPoolOptions {
             let trusted = since().is_none_or(|ago| short(about.idle_for) < ago);
             Box::pin(async move { Ok(trusted) })
         })
-        .after_release(move |_, _| {
+        .after_release(move |connection, _| {
             let trusted = since().is_none_or(|ago| ago > short(DROPPING));
-            Box::pin(async move { Ok(trusted) })
+            Box::pin(async move { if trusted { still_answers(connection).await } else { Ok(false) } })
         })
+}
+
+/// The pool asks every connection that comes back whether it is well, and would wait for ever: this asks first.
+async fn still_answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(ANSWER_LIMIT, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => {
+            give_up();
+            Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
+        }
+    }
 }
 
 /// Runs database work for so long at the most; none when it was given up: it may have been done nevertheless.

@@ -198,9 +198,18 @@ async fn serve(mut client: TcpStream, port: u16, mode: watch::Receiver<Mode>, co
             client.set_zero_linger().ok();
             server.set_zero_linger().ok();
         }
-        // Open and silent until the test ends.
-        End::Lost => std::future::pending().await,
+        // Open and silent: what is sent is swallowed.
+        End::Lost => {
+            let ((client, _to_client), (server, _to_server)) = (client.split(), server.split());
+            tokio::join!(swallow(client), swallow(server));
+        }
     }
+}
+
+/// Reads what comes and passes nothing on, until the side that sends hangs up.
+async fn swallow(mut from: ReadHalf<'_>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while from.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
 }
 
 /// Passes one direction on until it ends; the end of one direction is the end of the connection.
