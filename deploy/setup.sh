@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what `make demo` and `make test` need on a bare Debian 12: RabbitMQ, PostgreSQL, Redis, a C compiler, make.
+# Installs what `make demo` and `make test` need on a bare Debian 12: RabbitMQ, PostgreSQL, Redis, a C compiler, make, openssl.
 # Only what is missing is installed. It must never start a system service, nor stop or restart one that runs: claimrisk
 # starts private servers of its own.
 #
@@ -49,6 +49,8 @@ find_missing() {
         has node || missing="$missing nodejs"
         has npm || missing="$missing npm"
     fi
+    has psql || missing="$missing postgresql-client"
+    has openssl || missing="$missing openssl"
     has cc || missing="$missing gcc"
     exists /usr/include/stdio.h || missing="$missing libc6-dev"
     has make || missing="$missing make"
