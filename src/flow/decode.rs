@@ -17,7 +17,16 @@ pub type Decoded = Result<Work, Rejection>;
 /// Reads one delivery. Should the reader panic on it, the event is refused like any other bad one: a panic must not take
 /// the batch, and later its neighbours' delivery counts, with it.
 pub(super) fn decode(config: &Config, delivery: &Delivery) -> Decoded {
-    catch_unwind(AssertUnwindSafe(|| read(config, delivery))).unwrap_or_else(|_| {
+    guarded(delivery, || read(config, delivery))
+}
+
+/// Reads one delivery that came too often: only for an event that was applied, so that reading it is known to harm nothing.
+pub(super) fn decode_applied(delivery: &Delivery) -> Decoded {
+    guarded(delivery, || event(delivery))
+}
+
+fn guarded(delivery: &Delivery, read: impl FnOnce() -> Decoded) -> Decoded {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         let detail = "the program failed on this event; keep it and report it";
         Err(Rejection::of(Reason::Internal, detail, &[], &delivery.meta()))
     })
@@ -38,7 +47,11 @@ fn read(config: &Config, delivery: &Delivery) -> Decoded {
         let detail = format!("given up after {deliveries} deliveries and {attempts} delayed attempts");
         return Err(Rejection::of(Reason::DeliveryLimit, detail, &delivery.body, &meta));
     }
-    let event = wire::decode(&delivery.body, &meta)?;
+    event(delivery)
+}
+
+fn event(delivery: &Delivery) -> Decoded {
+    let event = wire::decode(&delivery.body, &delivery.meta())?;
     let (published, clock) = published(delivery, &event);
     metrics::clock(clock);
     Ok(Work { event, published })

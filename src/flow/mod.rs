@@ -27,7 +27,7 @@ use crate::metrics::{self, Settled, Stage};
 use crate::model::Model;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
 use crate::store::deadline;
-use crate::wire::{EventType, Rejection};
+use crate::wire::{EventType, Reason, Rejection};
 use decode::Decoded;
 use delivery::{Alive, Delivery, Queue};
 
@@ -73,8 +73,10 @@ pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], ali
     let started = Instant::now();
     // One model for the whole batch, whatever is published meanwhile.
     let model = context.model.current();
-    let decoded: Vec<Decoded> = deliveries.iter().map(|delivery| decode::decode(&context.config, delivery)).collect();
+    let mut decoded: Vec<Decoded> =
+        deliveries.iter().map(|delivery| decode::decode(&context.config, delivery)).collect();
     metrics::stage(Stage::Decode, started);
+    spare_applied(context, deliveries, &mut decoded).await;
 
     let (mut verdicts, work) = set_refused_apart(decoded);
     let mut persisted = persist::persist(context, &model, work, alive).await;
@@ -91,6 +93,20 @@ pub(crate) async fn process(context: &Arc<Context>, deliveries: &[Delivery], ali
     }
     record_refused(context, &verdicts).await;
     verdicts.into_iter().map(|verdict| verdict.unwrap_or(Verdict::HandBack)).collect()
+}
+
+/// What came too often may have been applied by a worker that died before it could say so, again and again: then it is no
+/// dead letter but goes its way as a duplicate, which completes whatever was left undone.
+async fn spare_applied(context: &Context, deliveries: &[Delivery], decoded: &mut [Decoded]) {
+    for (delivery, decoded) in deliveries.iter().zip(decoded) {
+        let Err(Rejection { reason: Reason::DeliveryLimit, source: Some(source), id: Some(id), .. }) = &*decoded else {
+            continue;
+        };
+        let applied = crate::store::ledger::is_applied(&context.pool, source, id);
+        if let Ok(true) = deadline::within(context.config.database_deadline(), applied).await {
+            *decoded = decode::decode_applied(delivery);
+        }
+    }
 }
 
 /// Splits a decoded batch: refused ones have their verdict, events go on with their place in the batch.

@@ -42,6 +42,20 @@ pub(super) async fn look_up(connection: &mut PgConnection, batch: &[Work]) -> Re
     Ok(known)
 }
 
+/// Whether an event of this id is applied, with whatever body.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn is_applied(pool: &PgPool, source: &str, id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM ingest_events WHERE source = $1 AND event_id = $2 AND result <> 'rejected') AS "applied!""#,
+        source,
+        id
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// Enters applied events. `false` when one of them is there already, entered by another worker meanwhile.
 pub(super) async fn insert(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<bool, sqlx::Error> {
     if items.is_empty() {

@@ -251,7 +251,7 @@ pub fn identity(message: &Outgoing) -> Option<(String, String)> {
 /// The dead letters; all are left where they are. A broker that was killed may need a while until it finds them again.
 pub async fn dead_letters(scene: &Scene) -> Vec<DeadLetter> {
     for _ in 0..5 {
-        match tokio::time::timeout(Duration::from_secs(10), look_at_dead_letters(scene)).await {
+        match tokio::time::timeout(Duration::from_secs(30), look_at_dead_letters(scene)).await {
             Ok(Ok(letters)) => return letters,
             _ => tokio::time::sleep(Duration::from_secs(1)).await,
         }
