@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::filters::{self, ClaimQuery, FilterQuery, Of};
+use super::filters::{self, ClaimQuery, DecisionQuery, FilterQuery, Of};
 use super::params::{self, Params, PathText};
 use super::{ApiState, audit, read_through};
 use crate::cache::Entity;
@@ -85,7 +85,7 @@ pub(super) async fn at_risk(
 }
 
 /// Remittances that have no claim yet, the oldest first: `link_state` tells whether no claim fits or several do.
-#[utoipa::path(get, path = "/api/v1/claims/unlinked", tag = "claims", params(FilterQuery, ClaimQuery), responses(
+#[utoipa::path(get, path = "/api/v1/claims/unlinked", tag = "claims", params(FilterQuery, DecisionQuery), responses(
     (status = 200, body = ListView<RemittanceView>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]

@@ -1,6 +1,7 @@
 //! The filters that all lists share, read from a query in one place.
 
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
 use super::error::ApiError;
 use super::params::{LEVELS, Params, STATUSES};
@@ -35,11 +36,18 @@ pub(super) struct FilterQuery {
     #[param(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     claim_control_number: Option<String>,
     /// Stored at this time or later: RFC 3339, or a day (UTC).
-    #[param(format = DateTime)]
+    #[param(schema_with = moment)]
     created_from: Option<String>,
     /// Stored at this time or earlier: RFC 3339, or a day (UTC) to its end.
-    #[param(format = DateTime)]
+    #[param(schema_with = moment)]
     created_to: Option<String>,
+}
+
+/// A time, a day, or nothing.
+fn moment() -> AnyOfBuilder {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let of = |format: KnownFormat| text().format(Some(SchemaFormat::KnownFormat(format)));
+    AnyOfBuilder::new().item(of(KnownFormat::DateTime)).item(of(KnownFormat::Date)).item(text().max_length(Some(0)))
 }
 
 /// The status that lists of claims may be narrowed to.

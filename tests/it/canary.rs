@@ -21,14 +21,13 @@ use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use sqlx::Row as _;
 
 use self::samples::{BORN, WORD, bad, bad_x12, good, mark_claim, x12};
-use crate::events::{claim, quiet};
+use crate::events::{claim, quiet, told};
 use crate::harness::{Place, Worker, assert_success, eventually, try_get};
 
 /// Where the announcements are gathered.
 const HEARD: &str = "canary.heard";
 /// Tables that hold patient data by their purpose.
-const STATE: [&str; 6] =
-    ["claims", "claim_submissions", "claim_lines", "remittances", "remittance_lines", "claim_acknowledgements"];
+const STATE: [&str; 5] = ["claims", "claim_submissions", "claim_lines", "remittances", "claim_acknowledgements"];
 
 /// Whether a text names the patient.
 fn named(text: &str) -> bool {
@@ -233,7 +232,7 @@ async fn look_at_queue(place: &Place, queue: &str, bodies: bool, looked: &mut Lo
     while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await.expect("get") {
         count += 1;
         let message = &got.delivery;
-        looked.at(queue, &format!("{} {:?}", message.routing_key, message.properties));
+        looked.at(queue, &format!("{} {}", message.routing_key, told(&message.properties)));
         if bodies {
             looked.at(queue, &String::from_utf8_lossy(&message.data));
         }
