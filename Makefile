@@ -1,11 +1,14 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores faults soak soak-cache dashboards-preview clean setup prepare
+.PHONY: demo test lint fmt bench bench-scores faults fuzz schemathesis soak soak-cache dashboards-preview clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
 
 # How long a soak lasts.
 MINUTES ?= 10
+
+# How many cases are fuzzed in all.
+CASES ?= 1000000
 
 setup:
 	@sh deploy/setup.sh
@@ -52,6 +55,19 @@ bench-scores: setup
 faults: setup
 	CLAIMRISK_FAULTS_REPORT=$(CURDIR)/docs/reliability.md \
 	    cargo test --locked --test faults fault_ -- --include-ignored --nocapture --test-threads 2
+
+## fuzz: CASES mutated samples of X12, events, headers and HTTP parameters; CLAIMRISK_FUZZ_SEED chooses others
+fuzz:
+	CLAIMRISK_FUZZ_CASES=$(CASES) cargo test --locked --test fuzz -- --nocapture
+	CLAIMRISK_FUZZ_CASES=$(CASES) cargo test --locked --lib api::params::fuzz -- --nocapture
+
+## schemathesis: the API under requests made from its own description, for two minutes (needs python3 with venv)
+SCHEMATHESIS := $(CURDIR)/target/schemathesis
+schemathesis: setup
+	python3 -m venv $(SCHEMATHESIS)/venv
+	$(SCHEMATHESIS)/venv/bin/pip install --quiet 'schemathesis==4.32.5'
+	CLAIMRISK_SCHEMATHESIS=$(SCHEMATHESIS)/venv/bin/schemathesis \
+	    cargo test --locked --test it schemathesis -- --ignored --nocapture
 
 ## soak: two workers under full load with faults by chance for MINUTES; CLAIMRISK_SOAK_SEED repeats a run's choices
 soak: setup

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::filters::{self, FilterQuery, Of};
+use super::filters::{self, ClaimQuery, DecisionQuery, FilterQuery, Of};
 use super::params::{self, Params, PathText};
 use super::{ApiState, audit, read_through};
 use crate::cache::Entity;
@@ -31,7 +31,7 @@ pub(super) struct ListView<T> {
 }
 
 /// Claims, the newest first, without their lines.
-#[utoipa::path(get, path = "/api/v1/claims", tag = "claims", params(FilterQuery), responses(
+#[utoipa::path(get, path = "/api/v1/claims", tag = "claims", params(FilterQuery, ClaimQuery), responses(
     (status = 200, body = ListView<ClaimView>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
@@ -48,7 +48,7 @@ pub(super) async fn list(
 }
 
 /// One claim with its lines.
-#[utoipa::path(get, path = "/api/v1/claims/{id}", tag = "claims", params(("id" = i64, Path, description = "Claim")),
+#[utoipa::path(get, path = "/api/v1/claims/{id}", tag = "claims", params(("id" = i64, Path, minimum = 0, description = "Claim")),
     responses(
         (status = 200, body = ClaimView),
         (status = 400, description = "The id is no number", body = ErrorBody),
@@ -68,7 +68,7 @@ pub(super) async fn one(
 }
 
 /// Open claims, the largest expected loss (charge x score) first, each with its reasons and what to mend.
-#[utoipa::path(get, path = "/api/v1/claims/at-risk", tag = "claims", params(FilterQuery), responses(
+#[utoipa::path(get, path = "/api/v1/claims/at-risk", tag = "claims", params(FilterQuery, ClaimQuery), responses(
     (status = 200, body = ListView<WorklistItem>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
@@ -85,7 +85,7 @@ pub(super) async fn at_risk(
 }
 
 /// Remittances that have no claim yet, the oldest first: `link_state` tells whether no claim fits or several do.
-#[utoipa::path(get, path = "/api/v1/claims/unlinked", tag = "claims", params(FilterQuery), responses(
+#[utoipa::path(get, path = "/api/v1/claims/unlinked", tag = "claims", params(FilterQuery, DecisionQuery), responses(
     (status = 200, body = ListView<RemittanceView>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]

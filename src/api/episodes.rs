@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use super::claims::ListView;
 use super::error::{ApiError, ErrorBody};
-use super::filters::{self, FilterQuery, LinkQuery, Of};
+use super::filters::{self, DecisionQuery, FilterQuery, Of, RemittanceQuery};
 use super::params::{self, Params, PathText};
 use super::{ApiState, read_through};
 use crate::cache::Entity;
@@ -16,7 +16,7 @@ use crate::store::read::{self, List};
 use crate::view::EpisodeView;
 
 /// Episodes, the newest first.
-#[utoipa::path(get, path = "/api/v1/episodes", tag = "episodes", params(FilterQuery, LinkQuery), responses(
+#[utoipa::path(get, path = "/api/v1/episodes", tag = "episodes", params(FilterQuery, DecisionQuery, RemittanceQuery), responses(
     (status = 200, body = ListView<EpisodeView>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
@@ -32,7 +32,7 @@ pub(super) async fn list(
 
 /// One episode.
 #[utoipa::path(get, path = "/api/v1/episodes/{id}", tag = "episodes",
-    params(("id" = i64, Path, description = "Episode")), responses(
+    params(("id" = i64, Path, minimum = 0, description = "Episode")), responses(
         (status = 200, body = EpisodeView),
         (status = 400, description = "The id is no number", body = ErrorBody),
         (status = 404, description = "There is no such episode", body = ErrorBody),

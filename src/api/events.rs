@@ -16,8 +16,10 @@ const PREFIX: &str = "/api/v1/events/";
 /// The receipt of an event. Colons and slashes of `source` may be written as they are or percent-encoded; a slash in `id`
 /// must be encoded.
 #[utoipa::path(get, path = "/api/v1/events/{source}/{id}", tag = "events", params(
-        ("source" = String, Path, description = "CloudEvents `source`"),
-        ("id" = String, Path, description = "CloudEvents `id`")), responses(
+        ("source" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+            description = "CloudEvents `source`"),
+        ("id" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+            description = "CloudEvents `id`")), responses(
         (status = 200, body = ReceiptView),
         (status = 400, description = "The path names no event", body = ErrorBody),
         (status = 404, description = "No such event has been seen", body = ErrorBody),
@@ -32,7 +34,7 @@ pub(super) async fn receipt(State(state): State<Arc<ApiState>>, uri: Uri) -> Res
 }
 
 /// Splits the path as it was sent, before decoding: an encoded slash is part of a name.
-fn source_and_id(path: &str) -> Option<(String, String)> {
+pub(super) fn source_and_id(path: &str) -> Option<(String, String)> {
     let (source, id) = path.strip_prefix(PREFIX)?.rsplit_once('/')?;
     let (source, id) = (percent_decoded(source)?, percent_decoded(id)?);
     (!source.is_empty() && !id.is_empty()).then_some((source, id))

@@ -227,3 +227,7 @@ mod tests {
         assert!(params(&[("payer_id", &"x".repeat(257))]).text("payer_id").is_err());
     }
 }
+
+#[cfg(test)]
+#[path = "params_fuzz.rs"]
+mod fuzz;

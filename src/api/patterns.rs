@@ -15,8 +15,10 @@ use crate::view::PayerPatternsView;
 
 /// What a payer denies: by reason, by procedure, and both, with counts, sums and 95 % intervals.
 #[utoipa::path(get, path = "/api/v1/patterns/payer/{payer_id}", tag = "patterns",
-    params(("payer_id" = String, Path, description = "Payer: the id that events use, or the table id")), responses(
+    params(("payer_id" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+        description = "Payer: the id that events use, or the table id")), responses(
         (status = 200, body = PayerPatternsView),
+        (status = 400, description = "The id is too long, or holds control characters", body = ErrorBody),
         (status = 404, description = "There is no such payer", body = ErrorBody),
         (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
 pub(super) async fn of_payer(

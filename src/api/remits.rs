@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use super::access::Caller;
 use super::claims::ListView;
 use super::error::{ApiError, ErrorBody};
-use super::filters::{self, FilterQuery, LinkQuery, Of};
+use super::filters::{self, DecisionQuery, FilterQuery, Of};
 use super::params::{self, Params, PathText};
 use super::{ApiState, audit, read_through};
 use crate::cache::Entity;
@@ -17,7 +17,7 @@ use crate::store::read::{self, List};
 use crate::view::RemittanceView;
 
 /// Remittances, the newest first, without their lines.
-#[utoipa::path(get, path = "/api/v1/remits", tag = "remittances", params(FilterQuery, LinkQuery), responses(
+#[utoipa::path(get, path = "/api/v1/remits", tag = "remittances", params(FilterQuery, DecisionQuery), responses(
     (status = 200, body = ListView<RemittanceView>),
     (status = 400, description = "A parameter is wrong", body = ErrorBody),
     (status = 503, description = "PostgreSQL is away", body = ErrorBody)))]
@@ -35,7 +35,7 @@ pub(super) async fn list(
 
 /// One remittance with its lines.
 #[utoipa::path(get, path = "/api/v1/remits/{id}", tag = "remittances",
-    params(("id" = i64, Path, description = "Remittance")), responses(
+    params(("id" = i64, Path, minimum = 0, description = "Remittance")), responses(
         (status = 200, body = RemittanceView),
         (status = 400, description = "The id is no number", body = ErrorBody),
         (status = 404, description = "There is no such remittance", body = ErrorBody),

@@ -58,7 +58,7 @@ pub(super) struct HistoryView {
 #[expect(dead_code, reason = "read by the documentation; requests are read by `Params`")]
 pub(super) struct HistoryQuery {
     /// Scores to leave out at the start.
-    #[param(minimum = 0, default = 0)]
+    #[param(minimum = 0, maximum = 1_000_000_000, default = 0)]
     skip: Option<i64>,
     /// Scores wanted.
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -67,7 +67,7 @@ pub(super) struct HistoryQuery {
 
 /// The current score of a claim, with its reasons.
 #[utoipa::path(get, path = "/api/v1/risk/{claim_id}", tag = "risk",
-    params(("claim_id" = i64, Path, description = "Claim")), responses(
+    params(("claim_id" = i64, Path, minimum = 0, description = "Claim")), responses(
         (status = 200, body = RiskScoreView),
         (status = 400, description = "The id is no number", body = ErrorBody),
         (status = 404, description = "There is no such claim", body = ErrorBody),
@@ -87,7 +87,7 @@ pub(super) async fn current(
 
 /// All scores of a claim, the newest first, each with what changed since the one before.
 #[utoipa::path(get, path = "/api/v1/risk/{claim_id}/history", tag = "risk",
-    params(("claim_id" = i64, Path, description = "Claim"), HistoryQuery), responses(
+    params(("claim_id" = i64, Path, minimum = 0, description = "Claim"), HistoryQuery), responses(
         (status = 200, body = HistoryView),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
         (status = 404, description = "There is no such claim", body = ErrorBody),
@@ -128,7 +128,7 @@ fn with_changes(scores: Vec<RiskScoreView>, limit: i64) -> Vec<HistoryItem> {
 
 /// Scores the newest submission of a claim again, with the model of now, and answers the new score.
 #[utoipa::path(post, path = "/api/v1/risk/{claim_id}/calculate", tag = "risk",
-    params(("claim_id" = i64, Path, description = "Claim")), responses(
+    params(("claim_id" = i64, Path, minimum = 0, description = "Claim")), responses(
         (status = 200, body = RiskScoreView),
         (status = 400, description = "The id is no number", body = ErrorBody),
         (status = 404, description = "There is no such claim", body = ErrorBody),

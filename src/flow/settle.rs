@@ -29,6 +29,8 @@ pub(super) struct Copied {
     rejection: Option<Rejection>,
 }
 
+/// The attributes of CloudEvents that reading an event takes from headers.
+const ATTRIBUTES: [&str; 6] = ["specversion", "id", "source", "type", "time", "traceparent"];
 /// How long a batch waits for its copies to be taken; what is not by then waits by itself.
 const COPY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -158,12 +160,13 @@ pub(super) async fn acknowledge(mut delivery: Delivery, outcome: Settled) -> boo
     told
 }
 
-/// A copy that keeps what is needed to read the event again: attributes of CloudEvents and its trace, how often it was
-/// replayed, no other headers.
+/// A copy that keeps what is needed to read the event again: the attributes of CloudEvents that are read, its trace, how
+/// often it was replayed; no other headers: publishers may name a patient there (`cloudEvents:subject`).
 fn copy(delivery: &Delivery, exchange: &'static str, own: BTreeMap<String, String>) -> Outgoing {
     let kept = |name: &str| {
         let name = name.to_ascii_lowercase();
-        name.starts_with("cloudevents")
+        name.strip_prefix("cloudevents")
+            .is_some_and(|attribute| ATTRIBUTES.contains(&attribute.get(1..).unwrap_or_default()))
             || [topology::REPLAYED_HEADER, "traceparent", "timestamp_in_ms"].contains(&name.as_str())
     };
     let mut headers: BTreeMap<String, String> =

@@ -2,6 +2,7 @@
 
 use claimrisk::broker::Outgoing;
 use claimrisk::topology;
+use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
 use crate::harness::{Place, Worker, eventually, sum};
@@ -38,6 +39,26 @@ pub fn raw(routing_key: &str, content_type: &str, body: Vec<u8>) -> Outgoing {
         body,
         mandatory: true,
         ..Outgoing::default()
+    }
+}
+
+/// All that properties and headers tell, as text: the client prints texts of headers as lists of bytes.
+pub fn told(properties: &lapin::BasicProperties) -> String {
+    let mut all = format!("{properties:?}");
+    for (name, value) in properties.headers().iter().flat_map(|table| table.inner()) {
+        all.push_str(&format!(" {name}={}", value_told(value)));
+    }
+    all
+}
+
+fn value_told(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_told).collect::<Vec<_>>().join(" "),
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| format!("{name}={} ", value_told(value))).collect()
+        }
+        other => format!("{other:?}"),
     }
 }
 

@@ -10,7 +10,7 @@ use claimrisk::topology::{self, RetryDelay};
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use sqlx::Row as _;
 
-use crate::events::quiet;
+use crate::events::{quiet, told};
 use crate::harness::{Worker, eventually, servers, try_get};
 use crate::scene::{Scene, World, world};
 use crate::truth::{assert_truth, state};
@@ -283,7 +283,7 @@ fn dead_letter(delivery: &lapin::message::Delivery) -> DeadLetter {
         id: text(properties.message_id()),
         source: text(properties.app_id()),
         reason: header("x-reason").unwrap_or_else(by_broker),
-        told: format!("{properties:?}"),
+        told: told(properties),
         body: delivery.data.clone(),
     }
 }

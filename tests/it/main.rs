@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod calibration;
+mod canary;
 mod challengers;
 mod coherence;
 mod dead_letters;
@@ -31,6 +32,7 @@ mod preview;
 #[path = "../common/proxy.rs"]
 mod proxy;
 mod queries;
+mod schemathesis;
 mod simulated;
 mod statistics;
 mod tls;

@@ -246,7 +246,12 @@ impl OpenClaim {
                 self.claim_mut().condition_codes.push(value);
                 continue;
             }
-            value.retain(|c| c != '.');
+            // As in events, so that the same claim scores the same from either.
+            value.retain(|c| c != '.' && !c.is_whitespace());
+            value.make_ascii_uppercase();
+            if value.is_empty() {
+                continue;
+            }
             // Principal first, also where it was written later.
             let principal = matches!(kind, b"BK" | b"ABK") && !self.principal_given;
             let codes = &mut self.parsed.value.diagnosis_codes;
@@ -383,12 +388,14 @@ impl OpenClaim {
                 claim.discharge_date = claim.statement_to_date.or(claim.statement_date);
             }
         }
+        forget_nameless(claim);
         if claim.rendering_provider.is_none() {
             claim.rendering_provider = self.line_rendering;
         }
         if claim.referring_provider.is_none() {
             claim.referring_provider = self.line_referring;
         }
+        forget_nameless(claim);
         for line in &mut claim.lines {
             if line.service_from.is_none() {
                 (line.service_from, line.service_to) = self.service;
@@ -414,6 +421,20 @@ impl OpenClaim {
             self.broken = true;
             Cents::ZERO
         })
+    }
+}
+
+/// A provider without a single fact is none, as in events: else the same claim would score differently from file and event.
+fn forget_nameless(claim: &mut Claim) {
+    let own = [
+        &mut claim.rendering_provider,
+        &mut claim.referring_provider,
+        &mut claim.attending_provider,
+        &mut claim.ordering_provider,
+        &mut claim.service_facility,
+    ];
+    for slot in own.into_iter().chain(claim.lines.iter_mut().map(|line| &mut line.ordering_provider)) {
+        slot.take_if(|provider| *provider == Provider::default());
     }
 }
 
