@@ -45,7 +45,7 @@ pub fn raw(routing_key: &str, content_type: &str, body: Vec<u8>) -> Outgoing {
 /// All that properties and headers tell, as text: the client prints texts of headers as lists of bytes.
 pub fn told(properties: &lapin::BasicProperties) -> String {
     let mut all = format!("{properties:?}");
-    for (name, value) in properties.headers().iter().flat_map(|table| table.inner()) {
+    for (name, value) in properties.headers().iter().flat_map(lapin::types::FieldTable::inner) {
         all.push_str(&format!(" {name}={}", value_told(value)));
     }
     all

@@ -350,7 +350,7 @@ async fn no_patient_is_named_where_nobody_may_be() {
         let (_, told) = try_get(&format!("http://127.0.0.1:{}/{path}", worker.metrics)).await.expect("an answer");
         looked.at(path, &String::from_utf8_lossy(&told));
     }
-    eventually("the worker is well", async || worker.readiness().await.0, || String::new()).await;
+    eventually("the worker is well", async || worker.readiness().await.0, String::new).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let log = worker.log();
     assert!(log.contains("TRACE") && log.contains("dead-lettered"), "the log tells all it can");

@@ -53,7 +53,7 @@ pub fn bad_x12() -> Vec<String> {
     };
     let word = format!("*{WORD}*");
     vec![
-        good[..good.len() - 400].to_owned(),
+        good.chars().take(good.len() - 400).collect(),
         odd("*150***", &format!("*{WORD}***")),
         odd("*D8*20261030", &format!("*D8*{WORD}")),
         odd("HI*ABK:E11.9", &format!("HI*{WORD}:{WORD}")),
