@@ -13,8 +13,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 
-use super::BODY_LIMIT;
 use super::error::ApiError;
+use super::{BODY_LIMIT, linger};
 use crate::metrics;
 use crate::store::deadline;
 
@@ -33,6 +33,7 @@ async fn guard(State(places): State<Arc<Semaphore>>, request: Request, next: Nex
     // The pattern, such as `/api/v1/claims/{id}`: the path itself may name a patient.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
+    let (request, rest) = linger::lend(request);
     let mut response = run(places, request, next).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -45,6 +46,7 @@ async fn guard(State(places): State<Arc<Semaphore>>, request: Request, next: Nex
     } else {
         tracing::debug!(%method, route, status = status.as_u16(), ms, "request");
     }
+    rest.take_in().await;
     response
 }
 

@@ -14,6 +14,7 @@ mod events;
 mod filters;
 mod guard;
 mod health;
+mod linger;
 mod metrics_listener;
 mod openapi;
 mod params;
