@@ -53,6 +53,11 @@ impl Delays {
         Self::new(Duration::from_millis(100), Duration::from_secs(3))
     }
 
+    /// Those between attempts to store a batch, while PostgreSQL is away or busy.
+    pub fn database() -> Self {
+        Self::new(Duration::from_millis(50), Duration::from_secs(5))
+    }
+
     /// The next delay.
     pub fn next_delay(&mut self) -> Duration {
         let longest = self.0.max_interval;

@@ -3,7 +3,6 @@
 //! was read is scored and written too: nothing behind the readers may fail on what they let through.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use claimrisk::domain::rules::Facts;
 use claimrisk::domain::score::{Levels, Snapshot, score};
@@ -16,37 +15,13 @@ use serde_json::{Value, json};
 
 #[path = "common/mutate.rs"]
 mod mutate;
+#[path = "common/x12.rs"]
+mod x12;
 use mutate::{Random, mutate as change, run};
+use x12::{X12_WORDS, corpus};
 
 /// Stands in every patient field of the samples.
 const MARK: &str = "ZZPHI";
-
-const X12_WORDS: [&[u8]; 24] = [
-    b"ISA*",
-    b"GS*HC*",
-    b"ST*837*",
-    b"ST*835*1~",
-    b"SE*1*1~",
-    b"IEA*1*1~",
-    b"~CLM*A*1",
-    b"~LX*1~",
-    b"~SV1*HC:1*1~",
-    b"~SV2*0450**",
-    b"~SBR*S*18~",
-    b"~CAS*CO*45*1**97*2~",
-    b"~HL*1**22~",
-    b"~HL*1**23~",
-    b"~CLP*A*1*1*1~",
-    b"~PLB*1*20200101*WO:1*1~",
-    b"~SVC*HC:1*1*1~",
-    b"~HI*BK:A*BF~",
-    b"*D8*00000000~",
-    b"*RD8*20261030-99991231~",
-    b"~",
-    b"*",
-    b":",
-    b"^",
-];
 
 const JSON_WORDS: [&[u8]; 20] = [
     b"{}",
@@ -71,14 +46,6 @@ const JSON_WORDS: [&[u8]; 20] = [
     b"\"memberId\":",
 ];
 
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/x12");
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
-}
-
 /// Events as publishers send them, marked in each patient field: the examples, and what the corpus holds.
 fn events() -> Vec<Value> {
     let examples = [examples::CLAIM_SUBMITTED, examples::REMITTANCE_RECEIVED, examples::CLAIM_ACKNOWLEDGED];
@@ -89,7 +56,7 @@ fn events() -> Vec<Value> {
     };
     let mut events: Vec<Value> =
         examples.iter().map(|text| serde_json::from_str(&marked(text)).expect("an example")).collect();
-    for item in corpus().iter().flat_map(|file| read_all(file).0) {
+    for item in corpus().iter().flat_map(|(_, file)| read_all(file).0) {
         events.extend(event_of(item).ok().map(|event| serde_json::from_slice(&event.encode()).expect("JSON")));
     }
     assert!(events.len() > 15, "{} samples", events.len());
@@ -141,13 +108,13 @@ fn check_rejection(rejection: &Rejection) {
 fn x12_of_any_kind_is_read_or_noted() {
     let (files, snapshot) = (corpus(), Snapshot::expert());
     run("X12", 25, |random| {
-        let file = &files[random.below(files.len())];
-        let from = if random.one_in(2) { 0 } else { random.below(file.len()) };
-        let mut bytes = file[from..(from + 200 + random.below(900)).min(file.len())].to_vec();
+        let file = &files[random.index(files.len())].1;
+        let from = if random.one_in(2) { 0 } else { random.index(file.len()) };
+        let mut bytes = file[from..(from + 200 + random.index(900)).min(file.len())].to_vec();
         change(&mut bytes, random, &X12_WORDS);
         let whole = read_all(&bytes);
         let (mut items, mut reader) = (Vec::new(), Reader::new());
-        let size = 1 + random.below(200);
+        let size = 1 + random.index(200);
         bytes.chunks(size).for_each(|chunk| reader.push(chunk, &mut |item| items.push(item)));
         let summary = reader.finish(&mut |item| items.push(item));
         assert!((items, summary) == whole, "chunks of {size}");
@@ -164,25 +131,25 @@ fn x12_of_any_kind_is_read_or_noted() {
 fn change_value(value: &mut Value, random: &mut Random) {
     let inner = match value {
         Value::Object(fields) if !fields.is_empty() => {
-            let name = fields.keys().nth(random.below(fields.len())).cloned().unwrap_or_default();
-            match random.below(12) {
+            let name = fields.keys().nth(random.index(fields.len())).cloned().unwrap_or_default();
+            match random.index(12) {
                 0 => return drop(fields.remove(&name)),
                 1 => {
                     let moved = fields[&name].clone();
-                    let other = fields.keys().nth(random.below(fields.len())).cloned().unwrap_or_default();
+                    let other = fields.keys().nth(random.index(fields.len())).cloned().unwrap_or_default();
                     return drop(fields.insert(other, moved));
                 }
                 _ => fields.get_mut(&name),
             }
         }
         Value::Array(items) if !items.is_empty() => {
-            let at = random.below(items.len());
-            match random.below(8) {
+            let at = random.index(items.len());
+            match random.index(8) {
                 0 => return drop(items.remove(at)),
                 // Past the bound of a list now and then; seldom, for lists within lists grow with each other.
                 1 => {
                     let most = if random.one_in(40) { 1100 } else { 12 };
-                    let more = random.below(most);
+                    let more = random.index(most);
                     return items.resize(items.len() + more, items[at].clone());
                 }
                 _ => items.get_mut(at),
@@ -199,9 +166,9 @@ fn change_value(value: &mut Value, random: &mut Random) {
 
 fn odd(random: &mut Random) -> Value {
     let day = |random: &mut Random| {
-        json!(format!("{:04}-{:02}-{:02}", random.below(10_000), random.below(14), random.below(33)))
+        json!(format!("{:04}-{:02}-{:02}", random.index(10_000), random.index(14), random.index(33)))
     };
-    match random.below(16) {
+    match random.index(16) {
         0 => Value::Null,
         1 => json!(true),
         2 => json!(random.next()),
@@ -210,23 +177,23 @@ fn odd(random: &mut Random) -> Value {
         5 => json!(""),
         6 => json!(" "),
         7 => json!("\0"),
-        8 => json!("x".repeat(random.below(2000))),
-        9 => (0..random.below(200)).fold(json!(1), |inner, _| json!([inner])),
+        8 => json!("x".repeat(random.index(2000))),
+        9 => (0..random.index(200)).fold(json!(1), |inner, _| json!([inner])),
         10 => json!({"a": {"b": MARK}}),
         11 => json!(MARK),
-        12 => json!(format!("{}.{:02}", random.next() / 7, random.below(100))),
-        13 => json!(format!("-{}", random.below(100_000))),
+        12 => json!(format!("{}.{:02}", random.next() / 7, random.index(100))),
+        13 => json!(format!("-{}", random.index(100_000))),
         14 => day(random),
-        _ => json!(char::from_u32(u32::try_from(random.below(0x11_0000)).unwrap_or(0)).unwrap_or('x').to_string()),
+        _ => json!(char::from_u32(u32::try_from(random.index(0x11_0000)).unwrap_or(0)).unwrap_or('x').to_string()),
     }
 }
 
 /// A sample, changed as a document, as bytes, or both.
 fn sample(events: &[Value], random: &mut Random) -> (Value, Vec<u8>) {
-    let mut event = events[random.below(events.len())].clone();
-    let way = random.below(3);
+    let mut event = events[random.index(events.len())].clone();
+    let way = random.index(3);
     if way != 0 {
-        for _ in 0..=random.below(4) {
+        for _ in 0..=random.index(4) {
             change_value(&mut event, random);
         }
     }
@@ -273,7 +240,7 @@ fn headers_of_any_kind_name_an_event_or_a_reason() {
     let (events, snapshot) = (events(), Snapshot::expert());
     let media = ["application/cloudevents+json", "application/json", "application/EDI-X12", "text/plain", "", "a/b"];
     run("headers", 25, |random| {
-        let event = &events[random.below(events.len())];
+        let event = &events[random.index(events.len())];
         let mut headers = BTreeMap::new();
         for name in ["specversion", "id", "source", "type", "time", "traceparent"] {
             let prefix = random.pick(&["cloudEvents:", "cloudEvents_", "cloudEvents:", ""]);

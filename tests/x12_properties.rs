@@ -1,40 +1,15 @@
 //! Properties of the X12 reader over files of our own, mutated and cut at random: the place of a cut between chunks
 //! changes nothing, no input makes it panic, and it never holds more than a bounded part of the file.
-//!
-//! The generator is small, seeded and our own, so that a failure repeats itself.
-
-use std::path::PathBuf;
 
 use claimrisk::domain::x12::{Item, MAX_NOTES, NoteReason, Reader, Severity, Summary, read_all};
 
-/// A xorshift generator: the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
-    }
-}
-
-/// The committed files, in the order of their names.
-fn corpus() -> Vec<(String, Vec<u8>)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/x12");
-    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.expect("an entry of the corpus"))
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file")))
-        .collect();
-    files.sort();
-    assert!(files.len() >= 12, "the corpus has {} files", files.len());
-    files
-}
+#[allow(dead_code, reason = "the fuzzing uses the rest of it")]
+#[path = "common/mutate.rs"]
+mod mutate;
+#[path = "common/x12.rs"]
+mod x12;
+use mutate::{Random, mutate};
+use x12::{X12_WORDS, corpus};
 
 fn read_in_chunks(bytes: &[u8], mut next: impl FnMut() -> usize) -> (Vec<Item>, Summary) {
     let mut items = Vec::new();
@@ -47,72 +22,6 @@ fn read_in_chunks(bytes: &[u8], mut next: impl FnMut() -> usize) -> (Vec<Item>, 
     }
     let summary = reader.finish(&mut |item| items.push(item));
     (items, summary)
-}
-
-/// Words that mean something to the reader, so that a mutation hits more than free text.
-const WORDS: [&[u8]; 28] = [
-    b"ISA*",
-    b"GS*HC*",
-    b"ST*837*",
-    b"ST*835*1~",
-    b"SE*1*1~",
-    b"GE*1*1~",
-    b"IEA*1*1~",
-    b"~CLM*A*1",
-    b"~LX*1~",
-    b"~SV1*HC:1*1~",
-    b"~SBR*S*18~",
-    b"~CAS*CO*45*1**97*2~",
-    b"~HL*1**22~",
-    b"~HL*1**23~",
-    b"~CLP*A*1*1*1~",
-    b"~PLB*1*20200101*WO:1*1~",
-    b"~SVC*HC:1*1*1~",
-    b"~HI*BK:A*BF~",
-    b"\r\n",
-    b"\n",
-    b"~",
-    b"*",
-    b":",
-    b"-",
-    b"99999999999999999999",
-    b"\0",
-    b"\xff\xfe",
-    b"\xef\xbb\xbf",
-];
-
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..=random.below(6) {
-        let at = random.below(bytes.len() + 1);
-        match random.below(6) {
-            0 => bytes.truncate(at),
-            1 => {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte = random.next().to_le_bytes()[0];
-                }
-            }
-            2 => {
-                let word = WORDS[random.below(WORDS.len())];
-                bytes.splice(at..at, word.iter().copied());
-            }
-            3 => {
-                let end = (at + random.below(40)).min(bytes.len());
-                bytes.drain(at..end);
-            }
-            4 => {
-                let end = (at + random.below(300)).min(bytes.len());
-                let copy = bytes[at..end].to_vec();
-                let to = random.below(bytes.len() + 1);
-                bytes.splice(to..to, copy);
-            }
-            _ => {
-                let end = (at + random.below(20)).min(bytes.len());
-                for byte in &mut bytes[at..end] {
-                    *byte = random.next().to_le_bytes()[0];
-                }
-            }
-        }
-    }
 }
 
 #[test]
@@ -159,11 +68,11 @@ fn cuts_change_nothing_in_broken_files_either() {
     let files = corpus();
     let mut random = Random(0x5eed_0001);
     for round in 0..4_000 {
-        let mut bytes = files[random.below(files.len())].1.clone();
-        mutate(&mut bytes, &mut random);
+        let mut bytes = files[random.index(files.len())].1.clone();
+        mutate(&mut bytes, &mut random, &X12_WORDS);
         let whole = read_all(&bytes);
-        let most = 1 + random.below(200);
-        let chunked = read_in_chunks(&bytes, || 1 + random.below(most));
+        let most = 1 + random.index(200);
+        let chunked = read_in_chunks(&bytes, || 1 + random.index(most));
         assert!(chunked == whole, "round {round}");
     }
 }
@@ -174,14 +83,14 @@ fn no_input_makes_it_panic_and_the_sums_agree_with_the_items() {
     let mut random = Random(0x5eed_0002);
     for round in 0..100_000 {
         let mut bytes = if round % 10 == 0 {
-            (0..random.below(300)).map(|_| random.next().to_le_bytes()[0]).collect()
+            (0..random.index(300)).map(|_| random.next().to_le_bytes()[0]).collect()
         } else {
             // A window of a file, so that most rounds are short.
-            let file = &files[random.below(files.len())].1;
-            let from = if random.below(2) == 0 { 0 } else { random.below(file.len()) };
-            file[from..(from + 200 + random.below(900)).min(file.len())].to_vec()
+            let file = &files[random.index(files.len())].1;
+            let from = if random.index(2) == 0 { 0 } else { random.index(file.len()) };
+            file[from..(from + 200 + random.index(900)).min(file.len())].to_vec()
         };
-        mutate(&mut bytes, &mut random);
+        mutate(&mut bytes, &mut random, &X12_WORDS);
         let (items, summary) = read_all(&bytes);
         check_sums(&items, &summary, &bytes);
     }
@@ -219,8 +128,8 @@ fn no_note_repeats_anything_of_the_file() {
     let files = corpus();
     let mut random = Random(0x5eed_0003);
     for _ in 0..2_000 {
-        let mut bytes = files[random.below(files.len())].1.clone();
-        mutate(&mut bytes, &mut random);
+        let mut bytes = files[random.index(files.len())].1.clone();
+        mutate(&mut bytes, &mut random, &X12_WORDS);
         for item in read_all(&bytes).0 {
             if let Item::Note(note) = item {
                 let printed = format!("{note} {note:?}");

@@ -39,7 +39,7 @@ pub(super) async fn rescore_late(context: &Context, model: &InForce, persisted: 
     }
     let (pool, levels) = (&context.pool, &context.config.levels);
     let rescoring = Rescoring { pool, model, levels, new: New::Differing };
-    let mut delays = Delays::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut delays = Delays::database();
     loop {
         match deadline::within(context.config.database_deadline(), rescoring.run(&late)).await {
             Ok(moved) => {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_util::task::AbortOnDropHandle;
 
@@ -122,7 +122,7 @@ async fn attempt(
     part: Range<usize>,
     alive: &Alive,
 ) -> Part {
-    let mut delays = Delays::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut delays = Delays::database();
     let mut busy = 0;
     loop {
         let failure = match once(context, model, work, part.clone()).await {

@@ -1,7 +1,8 @@
 //! Scores stored claims again, with the model in force and what is known now, and stores the scores that tell something new.
 //!
 //! A score that is stored was made while its claim was locked, of what was committed by then: of two processes that score a
-//! claim at once, the one that stores last has seen all. Must never: be cancelled while it stores.
+//! claim at once, the one that stores last has seen all. Must never: be cut short but by a deadline of
+//! `store::deadline`, which closes the connection.
 
 use sqlx::{PgConnection, PgPool};
 

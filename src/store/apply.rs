@@ -117,8 +117,8 @@ impl<'a> Item<'a> {
 /// How often a batch is begun anew when another worker applied one of its events meanwhile.
 const RACES: usize = 8;
 
-/// Applies a batch, with what was computed of each of its events. To be run in a task that is never cancelled: a cancelled
-/// transaction would poison the pool.
+/// Applies a batch, with what was computed of each of its events. To be cut short by a deadline of
+/// `store::deadline` alone, which closes the connection: any other way an open transaction would go back to the pool.
 ///
 /// # Errors
 /// A failure of the whole batch; nothing of the first transaction is kept then.

@@ -30,7 +30,7 @@ pub fn wilson(hits: i64, of: i64) -> (f64, f64) {
 }
 
 /// Recomputes the patterns of payers (table ids) from their remittances. Rows that are right already are not written. To
-/// be run in a task that is not cancelled.
+/// be cut short by a deadline of `store::deadline` alone.
 ///
 /// # Errors
 /// PostgreSQL is away or busy; nothing is changed then.

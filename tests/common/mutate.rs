@@ -1,44 +1,18 @@
 //! Bad input by a seed: samples that are flipped, cut, nested, and filled with numbers and bytes that readers dislike.
 //!
-//! The generator is our own, so that a failure repeats itself on every machine. Each case has a generator of its own:
-//! its number and the seed are all that is needed to see it again.
+//! Each case has a generator of its own: its number and the seed are all that is needed to see it again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
+
+#[path = "random.rs"]
+mod random;
+pub use random::Random;
 
 /// Cases of one share when nobody says how many.
 const FEW: u64 = 6_000;
 /// No case may take longer, on a busy machine, in a build that is not optimised.
 const LONGEST: Duration = Duration::from_secs(5);
-
-/// SplitMix64: the same seed makes the same choices.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap_or(0)
-    }
-
-    pub fn one_in(&mut self, many: usize) -> bool {
-        self.below(many) == 0
-    }
-
-    pub fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    pub fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
 
 /// Runs the cases of one kind of input, which has so many hundredths of all that `CLAIMRISK_FUZZ_CASES` asks for.
 #[expect(clippy::print_stderr, reason = "the numbers are what people ask for")]
@@ -89,33 +63,33 @@ pub const NASTY: [&[u8]; 22] = [
 
 /// Changes bytes in one to seven places. `words` mean something to the reader, so that a change hits more than free text.
 pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random, words: &[&[u8]]) {
-    for _ in 0..=random.below(6) {
-        let at = random.below(bytes.len() + 1);
+    for _ in 0..=random.index(6) {
+        let at = random.index(bytes.len() + 1);
         let until = |length: usize| (at + length).min(bytes.len());
-        match random.below(9) {
+        match random.index(9) {
             0 => bytes.truncate(at),
-            1 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << random.below(8)),
+            1 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << random.index(8)),
             2 => drop(bytes.splice(at..at, random.pick(words).iter().copied())),
             3 => drop(bytes.splice(at..at, random.pick(&NASTY).iter().copied())),
-            4 => drop(bytes.drain(at..until(random.below(40)))),
+            4 => drop(bytes.drain(at..until(random.index(40)))),
             5 => {
-                let copy = bytes[at..until(random.below(300))].to_vec();
-                let to = random.below(bytes.len() + 1);
+                let copy = bytes[at..until(random.index(300))].to_vec();
+                let to = random.index(bytes.len() + 1);
                 bytes.splice(to..to, copy);
             }
             6 => {
-                let end = until(random.below(20));
+                let end = until(random.index(20));
                 bytes[at..end].iter_mut().for_each(|byte| *byte = random.byte());
             }
             7 => {
                 // A word in the place of another part, and digits that grow.
-                let end = until(random.below(12));
+                let end = until(random.index(12));
                 bytes.splice(at..end, random.pick(words).iter().copied());
             }
             // Deep nesting and long numbers are rare: they are slow to make.
             _ if random.one_in(20) => {
                 let (word, times) =
-                    (random.pick(&[b"[".as_slice(), b"{\"a\":", b"9", b"(", b"~", b":"]), random.below(3000));
+                    (random.pick(&[b"[".as_slice(), b"{\"a\":", b"9", b"(", b"~", b":"]), random.index(3000));
                 bytes.splice(at..at, word.repeat(times));
             }
             _ => bytes.rotate_left(at),

@@ -11,7 +11,8 @@ use crate::harness::{Worker, assert_success, eventually, servers, setting, sum};
 use crate::ledger::{Ledger, consumers, dead_letters};
 use crate::matrix::play;
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough, seconds_until, shuffled, wake_queues, world};
+use crate::random::Random;
+use crate::scene::{Scene, rough, seconds_until, shuffled, wake_queues, world};
 
 /// How long a worker may take to consume again when the broker is back.
 const BACK: Duration = Duration::from_secs(10);

@@ -8,7 +8,8 @@ use crate::events::claim;
 use crate::ledger::Ledger;
 use crate::matrix::play;
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, seconds_until, shuffled, world};
+use crate::random::Random;
+use crate::scene::{Scene, seconds_until, shuffled, world};
 
 /// The frame that acknowledges: method 80 of class 60.
 const ACKNOWLEDGE: [u8; 4] = [0, 60, 0, 80];

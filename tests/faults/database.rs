@@ -13,7 +13,8 @@ use crate::harness::{Place, Worker, servers, sum};
 use crate::ledger::Ledger;
 use crate::matrix::play;
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough, seconds_until, shuffled, world};
+use crate::random::Random;
+use crate::scene::{Scene, rough, seconds_until, shuffled, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_09_silence_between_worker_and_postgres() {

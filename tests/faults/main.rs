@@ -20,6 +20,8 @@ mod list;
 mod matrix;
 #[path = "../common/proxy.rs"]
 mod proxy;
+#[path = "../common/random.rs"]
+mod random;
 mod scene;
 mod soak;
 mod stop;

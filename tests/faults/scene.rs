@@ -205,20 +205,6 @@ pub fn shuffled(world: &World, seed: u64) -> Vec<Outgoing> {
     all
 }
 
-/// SplitMix64: the same seed makes the same choices.
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
-
 /// How long something took, told in a result.
 pub async fn seconds_until(what: &str, limit: Duration, mut holds: impl AsyncFnMut() -> bool) -> f64 {
     let began = Instant::now();

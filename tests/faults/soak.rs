@@ -16,7 +16,8 @@ use crate::crash::duplicates;
 use crate::harness::{Worker, setting};
 use crate::ledger::{Ledger, identity};
 use crate::proxy::{Then, Trigger, Way};
-use crate::scene::{Random, Scene, rough, wake_queues};
+use crate::random::Random;
+use crate::scene::{Scene, rough, wake_queues};
 use crate::truth::{messages, shuffle};
 
 /// Messages that may wait in a queue before no more are sent.

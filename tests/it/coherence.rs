@@ -21,6 +21,7 @@ use sqlx::{PgPool, Row as _};
 use crate::events::{claim, quiet, remittance};
 use crate::harness::{Place, Worker, eventually, setting, try_get};
 use crate::proxy::Proxy;
+use crate::random::Random;
 
 /// Claims that are sent again and again.
 const CLAIMS: u64 = 24;
@@ -44,20 +45,6 @@ const HISTORY: &[&str] = &[
     "CREATE TRIGGER note AFTER INSERT OR UPDATE ON claim_episodes FOR EACH ROW EXECUTE FUNCTION note('episodes')",
     "CREATE TRIGGER note AFTER INSERT ON risk_scores FOR EACH ROW EXECUTE FUNCTION note('risk')",
 ];
-
-/// SplitMix64: the same seed makes the same choices.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// Tells the seed when the test fails, whatever it fails by.
 struct Seed(u64);

@@ -32,6 +32,8 @@ mod preview;
 #[path = "../common/proxy.rs"]
 mod proxy;
 mod queries;
+#[path = "../common/random.rs"]
+mod random;
 mod schemathesis;
 mod simulated;
 mod statistics;

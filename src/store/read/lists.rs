@@ -197,8 +197,8 @@ impl List {
     }
 }
 
-/// Reads a page, and the length of the whole list if `count` is set, both of one moment. To be run in a task that is not
-/// cancelled, as all transactions.
+/// Reads a page, and the length of the whole list if `count` is set, both of one moment. To be cut short by a
+/// deadline of `store::deadline` alone, as all transactions.
 ///
 /// # Errors
 /// PostgreSQL is away.

@@ -49,7 +49,8 @@ pub async fn version(pool: &PgPool, entity: Entity, id: i64) -> Result<Option<i6
     }
 }
 
-/// A transaction that sees the database as it is at its first statement. To be used in a task that is not cancelled.
+/// A transaction that sees the database as it is at its first statement. To be cut short by a deadline
+/// of `store::deadline` alone.
 async fn snapshot(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
     pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
