@@ -3,20 +3,25 @@
 //! Must never: take a label from outside of its closed set, or a claim, a patient, a member or free text as one.
 
 mod catalogue;
+mod denied;
 mod drift;
 mod learning;
 mod process;
 mod servers;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 
-use crate::domain::drift::{BIN_NAMES, Labelled, bin};
+use crate::domain::drift::{BIN_NAMES, Labelled, bin, probability_micro};
+use crate::domain::rules::Component;
+use crate::domain::score::Score;
 use crate::wire::{EventType, Reason};
 use catalogue::*;
 pub use catalogue::{CATALOGUE, ENTITIES, EVENT_TYPES, GET_RESULTS, Kind, Metric, RECEIVED, SETTLED_TOTAL};
+pub use denied::denied_amount;
 pub use learning::{Learning, linked};
 pub use process::status_kib;
 pub use servers::*;
@@ -84,8 +89,8 @@ mod registered {
         metrics::histogram!(name, labels)
     }
 
-    pub(super) fn info(name: &'static str, label: &'static str, value: String) {
-        metrics::gauge!(name, label => value).set(1.0);
+    pub(super) fn build_info(name: &'static str, version: &'static str, revision: &'static str) {
+        metrics::gauge!(name, "version" => version, "revision" => revision).set(1.0);
     }
 }
 
@@ -94,13 +99,16 @@ struct Handles {
     gets: Vec<Vec<Counter>>,
     get_seconds: Vec<Histogram>,
     value_bytes: Vec<Histogram>,
+    served_age: Vec<Histogram>,
     received: Vec<Counter>,
     settled: Vec<Vec<Counter>>,
     in_flight: Gauge,
     stages: Vec<Histogram>,
+    process: Vec<Histogram>,
     readable: Vec<Histogram>,
     batch: Histogram,
     scores: Vec<Counter>,
+    risk_factors: Vec<Counter>,
     score_bins: Vec<Counter>,
     labels: Vec<Vec<Counter>>,
     last_success: Vec<Gauge>,
@@ -112,13 +120,16 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     gets: pairs(CACHE_GETS, ("entity", ENTITIES), ("result", GET_RESULTS)),
     get_seconds: each_histogram(CACHE_GET_SECONDS, "entity", ENTITIES),
     value_bytes: each_histogram(CACHE_VALUE_BYTES, "entity", ENTITIES),
+    served_age: each_histogram(SERVED_AGE, "entity", ENTITIES),
     received: each_counter(RECEIVED, "event_type", EVENT_TYPES),
     settled: pairs(SETTLED_TOTAL, ("event_type", EVENT_TYPES), ("outcome", SETTLED)),
     in_flight: registered::gauge(IN_FLIGHT, &[]),
     stages: each_histogram(STAGE, "stage", STAGES),
+    process: each_histogram(PROCESS, "event_type", EVENT_TYPES),
     readable: each_histogram(READABLE, "event_type", EVENT_TYPES),
     batch: registered::histogram(BATCH_MESSAGES, &[]),
     scores: each_counter(SCORES, "level", LEVELS),
+    risk_factors: each_counter(RISK_FACTORS, "component", COMPONENTS),
     score_bins: each_counter(SCORE_BINS, "bin", &BIN_NAMES),
     labels: drift::outcomes(),
     last_success: EVENT_TYPES.iter().map(|name| registered::gauge(LAST_SUCCESS, &[("event_type", name)])).collect(),
@@ -142,6 +153,12 @@ fn pairs(name: &'static str, first: LabelSet, second: LabelSet) -> Vec<Vec<Count
     first.1.iter().map(|a| row(a)).collect()
 }
 
+/// What was built, as whoever builds a release tells it.
+const REVISION: &str = match option_env!("CLAIMRISK_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// Describes every metric and sets every label combination to zero, so that a rate never starts from nothing.
 /// To be called once, after the recorder is installed.
 pub fn initialise() {
@@ -156,7 +173,7 @@ pub fn initialise() {
     LazyLock::force(&HANDLES);
     CATALOGUE.iter().filter(|metric| !WRITTEN.contains(&metric.name)).for_each(start_at_zero);
     breaker(BreakerState::Closed);
-    registered::info(BUILD_INFO, "version", env!("CARGO_PKG_VERSION").to_owned());
+    registered::build_info(BUILD_INFO, env!("CARGO_PKG_VERSION"), REVISION);
 }
 
 /// Registers every combination of a metric's labels; a free label has none.
@@ -188,9 +205,10 @@ pub fn received(event_type: Option<EventType>) {
     HANDLES.in_flight.increment(1.0);
 }
 
-/// A message that was taken is settled.
-pub fn settled(event_type: Option<EventType>, outcome: Settled) {
+/// A message that was taken at that time is settled.
+pub fn settled(event_type: Option<EventType>, outcome: Settled, taken: Instant) {
     HANDLES.settled[event_index(event_type)][outcome as usize].increment(1);
+    HANDLES.process[event_index(event_type)].record(taken.elapsed().as_secs_f64());
     HANDLES.in_flight.decrement(1.0);
     if !matches!(outcome, Settled::Retried | Settled::Requeued | Settled::DeadLettered) {
         HANDLES.last_success[event_index(event_type)].set(now_seconds());
@@ -266,11 +284,15 @@ pub fn batch(messages: usize) {
     HANDLES.batch.record(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
 }
 
-/// A claim event was scored; the probability is in millionths.
-pub fn scored(level: &str, probability_micro: u32) {
-    HANDLES.score_bins[bin(probability_micro)].increment(1);
-    if let Some(index) = LEVELS.iter().position(|known| *known == level) {
+/// A claim event was scored, and that is committed.
+pub fn scored(score: &Score) {
+    HANDLES.score_bins[bin(probability_micro(score.logit_micro))].increment(1);
+    if let Some(index) = LEVELS.iter().position(|known| *known == score.level.as_str()) {
         HANDLES.scores[index].increment(1);
+    }
+    let shown: BTreeSet<Component> = score.risk_factors().iter().filter_map(|factor| factor.component).collect();
+    for component in shown {
+        HANDLES.risk_factors[component as usize].increment(1);
     }
 }
 
@@ -295,6 +317,11 @@ pub fn cache_gets(entity: usize, result: usize, count: u64) {
 /// A look-up (one key or a batch of keys of one entity) took this long.
 pub fn cache_get_seconds(entity: usize, since: Instant) {
     HANDLES.get_seconds[entity].record(since.elapsed().as_secs_f64());
+}
+
+/// A value that was written so many milliseconds ago was served.
+pub fn cache_served_age(entity: usize, age_ms: u32) {
+    HANDLES.served_age[entity].record(f64::from(age_ms) / 1000.0);
 }
 
 /// A value of so many bytes was sent to the cache.
@@ -328,6 +355,7 @@ pub fn written(model: &ModelInForce<'_>) -> String {
     let labels = u32::try_from(model.labels).unwrap_or(u32::MAX);
     [
         drift::text(),
+        denied::text(),
         gauge_text(MODEL_INFO, &info, 1.0),
         gauge_text(MODEL_LABELS, MODEL_LABELS, f64::from(labels)),
         gauge_text(MODEL_SINCE, MODEL_SINCE, model.since),
@@ -397,6 +425,7 @@ mod tests {
     fn every_enum_of_the_flow_has_a_label_for_each_of_its_values() {
         assert_eq!(CLOCKS[Clock::Future as usize], "future");
         assert_eq!(CLOCKS[Clock::AmqpSeconds as usize], "amqp_seconds");
+        assert_eq!(COMPONENTS[Component::Historical as usize], Component::Historical.as_str());
         assert_eq!(CLOSED[Closed::Ended as usize], "ended");
         assert_eq!(CLOSED[Closed::Age as usize], "age");
     }

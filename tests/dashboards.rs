@@ -23,7 +23,7 @@ mod promtool;
 /// Panels that hold exact totals of one process against each other: a rate would only be near them.
 const EXACT: [&str; 1] = ["Messages unaccounted for"];
 /// Units of Grafana's list that the dashboards may use; another one is added here after a look at that list.
-const UNITS: [&str; 6] = ["percentunit", "ops", "s", "short", "bytes", "none"];
+const UNITS: [&str; 7] = ["percentunit", "ops", "s", "short", "bytes", "currencyUSD", "none"];
 /// Two windows fit into the ten minutes of the tests: one can be held against the one before it.
 fn substituted(expr: &str) -> String {
     files::substituted(expr, "4m", "10m", "5m")

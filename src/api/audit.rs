@@ -13,6 +13,7 @@ use super::ApiState;
 use super::access::Caller;
 use super::error::ApiError;
 use crate::error::Failure;
+use crate::metrics::{self, Query};
 use crate::store::audit::{self, Note};
 
 /// Reads that may wait for the writer; more of them wait to wait.
@@ -66,7 +67,7 @@ async fn write(pool: PgPool, limit: Duration, mut entries: mpsc::Receiver<Entry>
             notes.extend(entry.notes);
             waiting.push(entry.written);
         }
-        let written = audit::append(&pool, &notes, limit).await.map_err(Failure::from);
+        let written = metrics::queried(Query::Audit, audit::append(&pool, &notes, limit)).await.map_err(Failure::from);
         for one in waiting {
             // Nobody waits any more where the client has gone; the row stays.
             one.send(written.clone()).ok();

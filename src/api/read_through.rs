@@ -8,6 +8,7 @@ use super::ApiState;
 use super::error::ApiError;
 use crate::cache::{Entity, Entry};
 use crate::error::Failure;
+use crate::metrics::{self, Query};
 use crate::store::read::{self, List, Page, PageRequest};
 use crate::store::refs;
 
@@ -28,7 +29,8 @@ where
     L: Future<Output = Result<Option<T>, Failure>>,
 {
     // What is not there is told by PostgreSQL, at the price of what a hit costs it: the cache keeps no absences.
-    let Some(committed) = read::version(&state.pool, entity, id).await? else { return Ok(None) };
+    let committed = metrics::queried(Query::Version, read::version(&state.pool, entity, id)).await?;
+    let Some(committed) = committed else { return Ok(None) };
     let key = id.to_string();
     if let Some(value) = state.cache.get::<T>(entity, &key, committed).await {
         return Ok(Some(value));
@@ -53,7 +55,8 @@ pub(super) async fn page(state: &ApiState, list: &List, request: PageRequest) ->
     let fence = read::fence(&state.pool).await?;
     let key = list.key();
     let kept: Option<i64> = state.cache.get(Entity::Count, &key, fence.version).await;
-    let Page { ids, total } = read::page(&state.pool, list, request, kept.is_none()).await?;
+    let page = read::page(&state.pool, list, request, kept.is_none());
+    let Page { ids, total } = metrics::queried(Query::Page, page).await?;
     if fence.quiet
         && let Some(entry) = total.and_then(|total| Entry::new(Entity::Count, &key, fence.version, &total))
     {

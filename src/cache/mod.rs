@@ -114,7 +114,7 @@ pub struct Cache {
 }
 
 /// The format of cached values; to be raised when a cached structure changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Keys that may be remembered for removal; what is beyond it goes when it is looked up, or by its lifetime.
 const DOUBTFUL_LIMIT: usize = 100_000;
 /// A larger value is not kept, and not read when somebody else put it there.
@@ -244,9 +244,14 @@ impl Cache {
         let decoded = StoredAs::read(&bytes)
             .filter(|stored| stored.version == committed && stored.schema == self.schema)
             .filter(|stored| stored.key == entity.key(id))
-            .and_then(|stored| serde_json::from_str(stored.json).ok());
+            .and_then(|stored| Some((stored.written_ms, serde_json::from_str(stored.json).ok()?)));
         match decoded {
-            Some(value) => (GetResult::Hit, Some(value)),
+            Some((written_ms, value)) => {
+                // Another machine's clock may be ahead.
+                let age = chrono::Utc::now().timestamp_millis().saturating_sub(written_ms).max(0);
+                metrics::cache_served_age(entity as usize, u32::try_from(age).unwrap_or(u32::MAX));
+                (GetResult::Hit, Some(value))
+            }
             None => (GetResult::Stale, None),
         }
     }
@@ -342,11 +347,13 @@ impl Cache {
         let script = script::write_if_newer();
         let mut call = script.prepare_invoke();
         call.arg(keys.as_str());
+        let written_ms = chrono::Utc::now().timestamp_millis();
         for entry in entries {
             let key = entry.entity.key(&entry.id);
-            let value = StoredAs { version: entry.version, schema: &self.schema, key: &key, json: &entry.json }.write();
+            let stored =
+                StoredAs { version: entry.version, schema: &self.schema, written_ms, key: &key, json: &entry.json };
             let ttl = self.lifetime(entry);
-            call.key(key).arg(entry.version).arg(value).arg(ttl.as_millis().max(1).to_string());
+            call.key(&key).arg(entry.version).arg(stored.write()).arg(ttl.as_millis().max(1).to_string());
         }
         self.run(async |connection| call.invoke_async(connection).await).await
     }

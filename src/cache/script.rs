@@ -1,6 +1,6 @@
 //! How a value lies in Redis, and the script that never replaces a newer one by an older one.
 //!
-//! A value is `version|schema|key|json`: the script reads the version without parsing JSON, the reader checks schema and
+//! A value is `version|schema|time|key|json`: the script reads the version without parsing JSON, the reader checks schema and
 //! key before it trusts the rest.
 
 use std::sync::LazyLock;
@@ -10,19 +10,22 @@ use std::sync::LazyLock;
 pub(super) struct StoredAs<'a> {
     pub(super) version: i64,
     pub(super) schema: &'a str,
+    /// When it was written, in milliseconds since 1970.
+    pub(super) written_ms: i64,
     pub(super) key: &'a str,
     pub(super) json: &'a str,
 }
 
 impl<'a> StoredAs<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut parts = std::str::from_utf8(bytes).ok()?.splitn(4, '|');
+        let mut parts = std::str::from_utf8(bytes).ok()?.splitn(5, '|');
         let version = parts.next()?.parse().ok()?;
-        Some(Self { version, schema: parts.next()?, key: parts.next()?, json: parts.next()? })
+        let (schema, written_ms) = (parts.next()?, parts.next()?.parse().ok()?);
+        Some(Self { version, schema, written_ms, key: parts.next()?, json: parts.next()? })
     }
 
     pub(super) fn write(&self) -> String {
-        format!("{}|{}|{}|{}", self.version, self.schema, self.key, self.json)
+        format!("{}|{}|{}|{}|{}", self.version, self.schema, self.written_ms, self.key, self.json)
     }
 }
 
@@ -85,13 +88,19 @@ mod tests {
 
     #[test]
     fn a_value_reads_back_whatever_its_json_holds() {
-        let stored = StoredAs { version: 7, schema: "1-ab", key: "claimrisk:claim:12", json: r#"{"a":"x|y|z"}"# };
+        let stored = StoredAs {
+            version: 7,
+            schema: "1-ab",
+            written_ms: 12,
+            key: "claimrisk:claim:12",
+            json: r#"{"a":"x|y|z"}"#,
+        };
         assert_eq!(StoredAs::read(stored.write().as_bytes()), Some(stored));
     }
 
     #[test]
     fn what_is_no_value_of_ours_does_not_read() {
-        for bytes in [&b""[..], b"garbage", b"x|1|k|{}", b"1|2|3", b"\xff\xfe|1|2|3"] {
+        for bytes in [&b""[..], b"garbage", b"x|1|k|{}", b"1|2|3", b"1|2|3|4", b"1|2|x|4|5", b"\xff\xfe|1|2|3|4"] {
             assert_eq!(StoredAs::read(bytes), None);
         }
     }

@@ -171,8 +171,8 @@ pub struct Ndc {
 /// One service line (SV1, SV2 or SV3 with its DTP, REF, LIN, CTP and provider loops).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ServiceLine {
-    /// The submitter's own line number (REF*6R, else LX01).
-    pub control_number: Option<String>,
+    /// The submitter's own line number (REF*6R, else LX01). Some submitters make it of the patient's account.
+    pub control_number: Option<Phi<String>>,
     /// HCPCS, CPT or CDT code (SV101-2, SV202-2, SV301-2).
     pub procedure_code: Option<String>,
     /// Up to four modifiers, in order.

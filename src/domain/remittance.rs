@@ -22,7 +22,7 @@ pub struct Adjustment {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RemittanceLine {
     /// The submitter's own line number, handed back (REF*6R).
-    pub control_number: Option<String>,
+    pub control_number: Option<Phi<String>>,
     /// Procedure code as adjudicated (SVC01-2).
     pub procedure_code: Option<String>,
     /// Modifiers (SVC01-3 to 6).

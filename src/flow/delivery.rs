@@ -109,6 +109,7 @@ pub struct Ticket {
     /// What settles it.
     pub(super) acker: Acker,
     event_type: Option<EventType>,
+    taken: std::time::Instant,
     settled: bool,
 }
 
@@ -117,7 +118,7 @@ impl Ticket {
     pub(super) fn mark(&mut self, outcome: Settled) {
         if !self.settled {
             self.settled = true;
-            metrics::settled(self.event_type, outcome);
+            metrics::settled(self.event_type, outcome, self.taken);
         }
     }
 }
@@ -148,7 +149,7 @@ impl Delivery {
             taken_at: chrono::Utc::now(),
             headers: properties.headers().as_ref().map(readable_headers).unwrap_or_default(),
             body: delivery.data,
-            ticket: Ticket { acker: delivery.acker, event_type, settled: false },
+            ticket: Ticket { acker: delivery.acker, event_type, taken: std::time::Instant::now(), settled: false },
         }
     }
 

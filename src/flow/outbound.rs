@@ -15,7 +15,7 @@ use super::{Context, Persisted, Verdict};
 use crate::broker::Outgoing;
 use crate::cache::Entity;
 use crate::error::Failure;
-use crate::metrics::{self, Settled};
+use crate::metrics::{self, Query, Settled};
 use crate::model::InForce;
 use crate::retry::Delays;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
@@ -68,6 +68,7 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
     let list = |ids: &BTreeSet<i64>| ids.iter().copied().collect::<Vec<i64>>();
     let (claims, remittances, episodes) = (list(&changes.claims), list(&changes.remittances), list(&changes.episodes));
     let changed = read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes);
+    let changed = metrics::queried(Query::ChangedRows, changed);
     match deadline::within(context.config.database_deadline(), changed).await {
         Ok(entries) => context.cache.put_many(&entries).await,
         Err(error) => {

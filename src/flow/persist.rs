@@ -12,11 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::delivery::Alive;
 use super::{Context, Persisted, Verdict};
-use crate::domain::drift::probability_micro;
-use crate::domain::outcome::judge;
+use crate::domain::outcome::{Adjudication, judge};
 use crate::domain::score::Levels;
 use crate::error::{Cause, Failure};
-use crate::metrics::{self, Dependency, Stage};
+use crate::metrics::{self, Dependency, Query, Settled, Stage};
 use crate::model::InForce;
 use crate::retry::Delays;
 use crate::store;
@@ -56,9 +55,7 @@ pub(super) async fn persist(
         match attempt(context, model, &work, part.clone(), alive).await {
             Part::Applied(result, of_part) => {
                 for ((at, applied), of_event) in part.zip(&result.applied).zip(of_part) {
-                    if let Computed::Score(score) = &of_event {
-                        metrics::scored(score.level.as_str(), probability_micro(score.logit_micro));
-                    }
+                    measure(applied, &of_event);
                     outcomes[at] = Some(Ok(applied.clone()));
                     computed[at] = of_event;
                 }
@@ -94,6 +91,21 @@ pub(super) async fn persist(
     }
     metrics::stage(Stage::Persist, started);
     conclude(&places, work, computed, outcomes, total)
+}
+
+/// Counts what an event brought, when it was the first to bring it.
+fn measure(applied: &Applied, computed: &Computed) {
+    let Applied::Settled { outcome, .. } = applied else { return };
+    match (computed, outcome) {
+        (Computed::Score(score), Settled::Scored) => metrics::scored(score),
+        (Computed::Judged(judged), Settled::Recorded | Settled::Parked) => {
+            if let Adjudication::Label(_) = judged.adjudication {
+                let denials = judged.denial_carcs.iter();
+                denials.for_each(|(group_code, _, amount)| metrics::denied_amount(group_code, *amount));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A single event that failed on its own.
@@ -167,8 +179,9 @@ async fn once(
         let mut wanted = Wanted::default();
         batch.iter().for_each(|work| want(&mut wanted, &work.event.payload));
         let started = Instant::now();
-        let refs = refs::resolve(&context.pool, &context.cache, &wanted).await?;
-        let earlier = earlier(&context, batch).await?;
+        let resolved = refs::resolve(&context.pool, &context.cache, &wanted);
+        let refs = metrics::queried(Query::References, resolved).await?;
+        let earlier = metrics::queried(Query::EarlierClaims, earlier(&context, batch)).await?;
         metrics::stage(Stage::Read, started);
         let started = Instant::now();
         let computed = compute(&model, &context.config.levels, batch, earlier);

@@ -4,6 +4,7 @@
 //! or free text; a version is the one exception.
 
 use crate::domain::drift::BIN_NAMES;
+use crate::domain::rules::Component;
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,13 @@ pub(super) const POOL_STATES: &[&str] = &["idle", "used"];
 /// Classes of SQLSTATE; `client` is an error without one (no connection, no answer).
 pub(super) const SQL_CLASSES: &[&str] = &["08", "22", "23", "40", "53", "55", "57", "client", "other"];
 pub(super) const BREAKER_STATES: &[&str] = &["closed", "half_open", "open"];
+/// What is asked of PostgreSQL, by its purpose.
+pub(super) const QUERIES: &[&str] =
+    &["references", "earlier_claims", "store", "changed_rows", "version", "page", "audit"];
+/// Groups that the reasons of a score belong to.
+pub(super) const COMPONENTS: &[&str] = &Component::NAMES;
+/// Who bears an adjustment (X12 CAS01), `other` for what X12 has no name for.
+pub(super) const GROUP_CODES: &[&str] = &["CO", "PR", "OA", "PI", "other"];
 pub(super) const STATUSES: &[&str] = &["2xx", "3xx", "4xx", "5xx"];
 
 pub(super) const FAST: &[f64] = &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
@@ -91,6 +99,9 @@ pub(super) const STAGE_SECONDS: &[f64] =
 pub(super) const READABLE_SECONDS: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 pub(super) const ANSWER_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+pub(super) const PROCESS_SECONDS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+pub(super) const AGE_SECONDS: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
 pub(super) const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 pub(super) const BATCH: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
@@ -169,6 +180,11 @@ pub(super) const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub(super) const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub(super) const PROCESS_FDS: &str = "process_open_fds";
 pub(super) const PROCESS_FDS_MAX: &str = "process_max_fds";
+pub(super) const PROCESS: &str = "claimrisk_process_duration_seconds";
+pub(super) const SERVED_AGE: &str = "claimrisk_cache_served_age_seconds";
+pub(super) const QUERY: &str = "claimrisk_db_query_duration_seconds";
+pub(super) const RISK_FACTORS: &str = "claimrisk_risk_factors_total";
+pub(super) const DENIED_DOLLARS: &str = "claimrisk_denied_amount_dollars_total";
 pub(super) const DEPENDENCY_UP: &str = "claimrisk_dependency_up";
 pub(super) const BUILD_INFO: &str = "claimrisk_build_info";
 pub(super) const MODEL_INFO: &str = "claimrisk_model_info";
@@ -201,11 +217,27 @@ pub const CATALOGUE: &[Metric] = &[
         &[("event_type", EVENT_TYPES)],
         READABLE_SECONDS,
     ),
+    histogram(
+        PROCESS,
+        "From taking a message to settling it, however it was settled",
+        &[("event_type", EVENT_TYPES)],
+        PROCESS_SECONDS,
+    ),
     histogram(BATCH_MESSAGES, "Messages in a batch", &[], BATCH),
-    counter(SCORES, "Scores computed for events, by level", &[("level", LEVELS)]),
+    counter(SCORES, "Scores stored for events, by level", &[("level", LEVELS)]),
+    counter(
+        RISK_FACTORS,
+        "Scores stored for events that show a risk factor of this group",
+        &[("component", COMPONENTS)],
+    ),
+    counter(
+        DENIED_DOLLARS,
+        "Dollars that stored remittances denied, by group code; a corrected remittance counts anew",
+        &[("group_code", GROUP_CODES)],
+    ),
     counter(
         SCORE_BINS,
-        "Scores computed for events, by the lower end of their tenth of the probability",
+        "Scores stored for events, by the lower end of their tenth of the probability",
         &[("bin", &BIN_NAMES)],
     ),
     counter(
@@ -253,6 +285,7 @@ pub const CATALOGUE: &[Metric] = &[
         ANSWER_SECONDS,
     ),
     counter(POOL_TIMEOUTS, "Waits for a connection to PostgreSQL that were given up", &[]),
+    histogram(QUERY, "Time of asking PostgreSQL, by purpose", &[("query", QUERIES)], STAGE_SECONDS),
     counter(DB_ERRORS, "Errors of PostgreSQL by class of SQLSTATE; client has none", &[("class", SQL_CLASSES)]),
     gauge(
         BREAKER,
@@ -267,6 +300,12 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     histogram(CACHE_LOAD_SECONDS, "Time of a load from PostgreSQL", &[("entity", ENTITIES)], ANSWER_SECONDS),
     histogram(CACHE_VALUE_BYTES, "Size of a value written to the cache", &[("entity", ENTITIES)], BYTES),
+    histogram(
+        SERVED_AGE,
+        "How long ago a value that the cache served had been written",
+        &[("entity", ENTITIES)],
+        AGE_SECONDS,
+    ),
     gauge(DOUBTFUL, "Cache entries that may be older than the database and wait for their removal", &[]),
     counter(
         REMOVED_LATER,
@@ -279,7 +318,7 @@ pub const CATALOGUE: &[Metric] = &[
     gauge(PROCESS_FDS, "Files and sockets open", &[]),
     gauge(PROCESS_FDS_MAX, "Files and sockets that may be open", &[]),
     gauge(DEPENDENCY_UP, "Whether a server answered when last used", &[("dependency", DEPENDENCIES)]),
-    gauge(BUILD_INFO, "Always 1; tells the version", &[("version", &[])]),
+    gauge(BUILD_INFO, "Always 1; tells what was built", &[("version", &[]), ("revision", &[])]),
     gauge(MODEL_INFO, "Always 1; tells the model that scores", &[("model_version", &[])]),
 ];
 
@@ -287,6 +326,7 @@ pub const CATALOGUE: &[Metric] = &[
 pub(super) const WRITTEN: &[&str] = &[
     PREDICTED,
     BRIER,
+    DENIED_DOLLARS,
     MODEL_INFO,
     MODEL_LABELS,
     MODEL_SINCE,

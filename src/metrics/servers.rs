@@ -89,6 +89,33 @@ pub fn db_error(sqlstate: Option<&str>) {
     registered::counter(DB_ERRORS, &[("class", known)]).increment(1);
 }
 
+/// What PostgreSQL is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Payers, providers and practices of a batch.
+    References,
+    /// Claims sent before those of a batch.
+    EarlierClaims,
+    /// To store a batch; to link and label around it is a stage of its own.
+    Store,
+    /// What changed, for the cache.
+    ChangedRows,
+    /// How new a row is, before the cache is asked.
+    Version,
+    /// The ids of a page.
+    Page,
+    /// To note who looked at what.
+    Audit,
+}
+
+/// Asks PostgreSQL and takes the time, also of what fails; what is given up takes none.
+pub async fn queried<T>(query: Query, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let done = work.await;
+    registered::histogram(QUERY, &[("query", QUERIES[query as usize])]).record(started.elapsed().as_secs_f64());
+    done
+}
+
 /// A connection to the broker that consumes (or else publishes) failed or was lost.
 pub fn broker_connection_lost(consuming: bool) {
     registered::counter(CONNECTIONS_LOST, &[("connection", CONNECTIONS[usize::from(!consuming)])]).increment(1);
@@ -205,6 +232,7 @@ mod tests {
 
     #[test]
     fn every_enum_has_a_label_for_each_of_its_values() {
+        assert_eq!(QUERIES.len(), Query::Audit as usize + 1);
         assert_eq!(POOLS.len(), Pool::Redis as usize + 1);
         assert_eq!(DEPENDENCIES.len(), Dependency::Redis as usize + 1);
         assert_eq!(CONFIRMS.len(), Confirm::Unknown as usize + 1);

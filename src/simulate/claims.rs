@@ -224,7 +224,7 @@ fn charge(procedure: &Procedure, practice: &PracticeWorld, units: i64, rand: &mu
 fn line(number: usize, procedure: &Procedure, practice: &PracticeWorld, rand: &mut Rand) -> ServiceLine {
     let units = if procedure.most_units > 1 { rand.between(1, procedure.most_units) } else { 1 };
     ServiceLine {
-        control_number: Some((number + 1).to_string()),
+        control_number: Some(Phi::new((number + 1).to_string())),
         procedure_code: Some(procedure.code).filter(|code| !code.is_empty()).map(str::to_owned),
         charge: charge(procedure, practice, units, rand),
         units: Some(Units::from_thousandths(units * 1000)),

@@ -171,7 +171,7 @@ fn service<W: Write>(segments: &mut Segments<'_, W>, line: &RemittanceLine) -> i
     }
     adjustments(segments, &line.adjustments)?;
     if let Some(number) = &line.control_number {
-        segments.put(&["REF", "6R", number])?;
+        segments.put(&["REF", "6R", number.expose()])?;
     }
     for remark in &line.remark_codes {
         segments.put(&["LQ", "HE", remark])?;

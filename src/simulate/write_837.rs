@@ -260,7 +260,7 @@ fn service<W: Write>(
     }
     // Half of the practices number their lines themselves; the others leave it at LX, with the same number.
     if entry.practice.is_multiple_of(2) {
-        segments.put(&["REF", "6R", text(line.control_number.as_ref())])?;
+        segments.put(&["REF", "6R", shown(line.control_number.as_ref())])?;
     }
     if let Some(ndc) = &line.ndc {
         segments.put(&["LIN", "", "N4", &ndc.code])?;

@@ -17,7 +17,7 @@ use crate::domain::remittance::Remittance;
 use crate::domain::types::Instant;
 use crate::domain::{claim::Claim, score::Score};
 use crate::error::{Cause, Failure};
-use crate::metrics::{self, Settled, Stage};
+use crate::metrics::{self, Query, Settled, Stage};
 use crate::retry::while_busy;
 use crate::wire::{Event, Payload, Reason};
 
@@ -125,7 +125,7 @@ const RACES: usize = 8;
 pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Computed]) -> Result<BatchResult, Failure> {
     let mut outcome = None;
     for _ in 0..RACES {
-        outcome = store(pool, refs, batch, computed).await?;
+        outcome = metrics::queried(Query::Store, store(pool, refs, batch, computed)).await?;
         if outcome.is_some() {
             break;
         }

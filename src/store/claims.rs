@@ -328,7 +328,7 @@ async fn replace_lines<'a>(
              AS r (claim_id, number, control, code, modifiers, revenue, charge, units, place, from_date, to_date)",
         &column!(lines, |line| line.0),
         &column!(lines, |line| line.1),
-        &column!(lines, |line| line.2.control_number.as_deref()) as _,
+        &column!(lines, |line| line.2.control_number.as_ref().map(|number| number.expose().as_str())) as _,
         &column!(lines, |line| line.2.procedure_code.as_deref()) as _,
         &column!(lines, |line| line.2.modifiers.join(UNIT_SEPARATOR)),
         &column!(lines, |line| line.2.revenue_code.as_deref()) as _,

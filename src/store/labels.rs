@@ -15,7 +15,7 @@ use crate::domain::outcome::{LineVerdict, Outcome};
 use crate::domain::reference::ReferenceTables;
 use crate::domain::rules::{EarlierClaim, Facts};
 use crate::domain::score::factors;
-use crate::domain::types::{Date, Instant};
+use crate::domain::types::{Date, Instant, Phi};
 use crate::history::{Answer, History, Told};
 use crate::wire;
 
@@ -263,7 +263,7 @@ impl Row {
         let lines = self.lines.iter().flat_map(|lines| &lines.0);
         let remitted: Vec<LineOfRemittance> = lines
             .map(|(control_number, code, outcome)| LineOfRemittance {
-                control_number: control_number.clone(),
+                control_number: control_number.clone().map(Phi::new),
                 code: code.clone(),
                 verdict: LineVerdict::parse(outcome).unwrap_or(LineVerdict::NoDecision),
             })

@@ -289,7 +289,7 @@ fn pointers<const MAX: usize>(field: Option<List<Checked<Pointer>, MAX>>, at: &A
 
 fn service_line(data: ServiceLineData, at: &At<'_>) -> Result<ServiceLine, Violation> {
     Ok(ServiceLine {
-        control_number: take!(text, data.line_item_control_number, at),
+        control_number: take!(private, data.line_item_control_number, at),
         procedure_code: take!(text, data.procedure_code, at),
         modifiers: take!(codes, data.procedure_modifiers, at),
         revenue_code: take!(text, data.revenue_code, at),
@@ -380,7 +380,7 @@ fn put_ndc(ndc: &Ndc) -> Option<Object<NdcData>> {
 
 fn put_service_line(line: &ServiceLine) -> Object<ServiceLineData> {
     Object(Ok(ServiceLineData {
-        line_item_control_number: put(line.control_number.as_ref()),
+        line_item_control_number: put_private(line.control_number.as_ref()),
         procedure_code: put(line.procedure_code.as_ref()),
         procedure_modifiers: put_codes(&line.modifiers),
         revenue_code: put(line.revenue_code.as_ref()),

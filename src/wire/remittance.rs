@@ -192,7 +192,7 @@ fn lines<const MAX: usize>(
 ) -> Result<Vec<RemittanceLine>, Violation> {
     objects(list(field, at)?, at, |data, at| {
         Ok(RemittanceLine {
-            control_number: take!(text, data.line_item_control_number, at),
+            control_number: take!(private, data.line_item_control_number, at),
             procedure_code: take!(text, data.procedure_code, at),
             modifiers: take!(codes, data.procedure_modifiers, at),
             revenue_code: take!(text, data.revenue_code, at),
@@ -251,7 +251,7 @@ fn put_provider_adjustment(adjustment: &ProviderAdjustment) -> Object<ProviderAd
 
 fn put_line(line: &RemittanceLine) -> Object<RemittanceLineData> {
     Object(Ok(RemittanceLineData {
-        line_item_control_number: put(line.control_number.as_ref()),
+        line_item_control_number: put_private(line.control_number.as_ref()),
         procedure_code: put(line.procedure_code.as_ref()),
         procedure_modifiers: put_codes(&line.modifiers),
         revenue_code: put(line.revenue_code.as_ref()),

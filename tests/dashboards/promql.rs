@@ -147,9 +147,18 @@ static BROKER: [Metric; 9] = [
 const QUEUES: &[&str] =
     &["claimrisk.claims", "claimrisk.remittances", "claimrisk.x12", "claimrisk.dead", "claimrisk.+"];
 
-/// Everything that may be asked for: the catalogue, and what is known of the broker.
+/// What Prometheus itself tells of alerts that are under way.
+static ALERTS: [Metric; 1] = [Metric {
+    name: "ALERTS",
+    kind: Kind::Gauge,
+    help: "",
+    labels: &[("alertname", &[]), ("alertstate", &["pending", "firing"]), ("severity", &[])],
+    buckets: &[],
+}];
+
+/// Everything that may be asked for: the catalogue, and what is known of the broker and of alerts.
 pub fn known_metrics() -> impl Iterator<Item = &'static Metric> {
-    CATALOGUE.iter().chain(&BROKER)
+    CATALOGUE.iter().chain(&BROKER).chain(&ALERTS)
 }
 
 /// The catalogue's entry for a series name, and whether it is a histogram's bucket.
@@ -191,7 +200,12 @@ pub fn selector_faults(selector: &Selector) -> Vec<String> {
 pub fn usage_faults(selector: &Selector, instant: bool, exact: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let ours = [("job", "$job"), ("instance", "$instance")];
-    let filters = if selector.metric.starts_with("rabbitmq_") { &[("instance", "$broker")][..] } else { &ours };
+    let filters = match selector.metric.as_str() {
+        // An alert is about the fleet.
+        "ALERTS" => &[][..],
+        name if name.starts_with("rabbitmq_") => &[("instance", "$broker")],
+        _ => &ours,
+    };
     for (label, variable) in filters.iter().copied() {
         if !selector.matchers.iter().any(|(l, op, v)| l == label && op == "=~" && v == variable) {
             faults.push(format!("`{}` lacks {label}=~\"{variable}\"", selector.metric));

@@ -27,7 +27,8 @@ use crate::harness::{Place, Worker, assert_success, eventually, try_get};
 /// Where the announcements are gathered.
 const HEARD: &str = "canary.heard";
 /// Tables that hold patient data by their purpose.
-const STATE: [&str; 5] = ["claims", "claim_submissions", "claim_lines", "remittances", "claim_acknowledgements"];
+const STATE: [&str; 6] =
+    ["claims", "claim_submissions", "claim_lines", "remittances", "remittance_lines", "claim_acknowledgements"];
 
 /// Whether a text names the patient.
 fn named(text: &str) -> bool {

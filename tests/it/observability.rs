@@ -30,6 +30,9 @@ const ZERO: [(&str, &str); 5] = [
     ("Errors of PostgreSQL, B", "nobody waits for a connection that long here"),
 ];
 
+/// What has an answer only once something went wrong.
+const SILENT_WHILE_WELL: [&str; 1] = [", Alerts, "];
+
 /// So many claims with their remittances, each claim before what was paid for it.
 pub fn events(claims: u32) -> Vec<Event> {
     let simulation = simulate(&Options { claims, seed: 11, ..Options::default() });
@@ -195,7 +198,9 @@ async fn every_query_of_every_dashboard_is_answered_and_moves() {
     let variables = ask_variables(&prometheus).await;
     let healthy = ask_all(&prometheus).await;
     check_rules(&prometheus).await;
-    let empty: Vec<&String> = healthy.iter().filter(|(_, value)| value.is_none()).map(|(place, _)| place).collect();
+    let silent = |place: &str| SILENT_WHILE_WELL.iter().any(|name| place.contains(name));
+    let empty: Vec<&String> =
+        healthy.iter().filter(|(place, value)| value.is_none() && !silent(place)).map(|(place, _)| place).collect();
     assert!(empty.is_empty(), "no answer under load: {empty:#?}");
 
     let place =
@@ -224,11 +229,15 @@ async fn every_query_of_every_dashboard_is_answered_and_moves() {
     servers.stop().await;
 }
 
-/// An empty cache, a bad event, sessions that PostgreSQL ends, and events whose connection is cut while they are worked on.
+/// An empty cache, values that are none of ours, a bad event, sessions that PostgreSQL ends, and events whose connection is cut while they are worked on.
 pub async fn break_servers(servers: &Servers, place: Place, messages: Vec<Outgoing>) -> Place {
     let redis = redis::Client::open(place.redis_url.clone()).expect("URL");
     let mut redis = redis.get_multiplexed_async_connection().await.expect("Redis");
     redis::cmd("FLUSHDB").exec_async(&mut redis).await.expect("flushed");
+    for claim in 1..=10 {
+        let key = format!("claimrisk:claim:{claim}");
+        redis::cmd("SET").arg(key).arg("garbage").exec_async(&mut redis).await.expect("poisoned");
+    }
     let bad = Outgoing { body: b"{".to_vec(), ..messages[0].clone() };
     place.publish(&[bad]).await;
     sqlx::query(

@@ -4,7 +4,7 @@
 
 use crate::domain::claim::ServiceLine;
 use crate::domain::outcome::LineVerdict;
-use crate::domain::types::Date;
+use crate::domain::types::{Date, Phi};
 use chrono::Datelike as _;
 
 /// What a submission's first adjudication said.
@@ -77,7 +77,7 @@ impl OrderKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineOfClaim {
     /// The submitter's line number (REF*6R).
-    pub control_number: Option<String>,
+    pub control_number: Option<Phi<String>>,
     /// The procedure or revenue code.
     pub code: Option<String>,
 }
@@ -94,7 +94,7 @@ impl LineOfClaim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineOfRemittance {
     /// The submitter's line number (REF*6R), if the payer returned it.
-    pub control_number: Option<String>,
+    pub control_number: Option<Phi<String>>,
     /// The procedure or revenue code that was adjudicated.
     pub code: Option<String>,
     /// What was decided.

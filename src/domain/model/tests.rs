@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::rules::Facts;
 use crate::domain::rules::fixtures::{day, office_visit};
+use crate::domain::types::Phi;
 use chrono::Datelike as _;
 
 fn features(rules: &[&'static str]) -> Features {
@@ -160,13 +161,13 @@ fn a_denied_line_is_blamed_and_its_neighbours_are_not() {
 fn lines_are_matched_by_number_then_by_code() {
     use crate::domain::outcome::LineVerdict;
     let mut claim = office_visit();
-    claim.lines[0].control_number = Some("A".to_owned());
+    claim.lines[0].control_number = Some("A".into());
     let mut second = claim.lines[0].clone();
-    second.control_number = Some("B".to_owned());
+    second.control_number = Some("B".into());
     claim.lines.push(second);
     let code = claim.lines[0].procedure_code.clone();
     let line = |number: Option<&str>, verdict| LineOfRemittance {
-        control_number: number.map(str::to_owned),
+        control_number: number.map(Phi::from),
         code: code.clone(),
         verdict,
     };

@@ -201,7 +201,7 @@ mod tests {
         let mut claim = with_code("73560");
         assert_eq!(verdict_of("DU02", &claim), Verdict::Pass);
         claim.lines.push(claim.lines[0].clone());
-        claim.lines[1].control_number = Some("2".to_owned());
+        claim.lines[1].control_number = Some("2".into());
         assert_eq!(lines_hit("DU02", &claim), vec![Some(2)]);
         let mut repeated = claim.clone();
         repeated.lines[1].modifiers = vec!["76".to_owned()];

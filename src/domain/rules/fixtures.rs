@@ -39,7 +39,7 @@ pub(crate) fn office_visit() -> Claim {
         total_charge: Cents::new(80_000),
         diagnosis_codes: vec!["E119".to_owned(), "I10".to_owned()],
         lines: vec![ServiceLine {
-            control_number: Some("1".to_owned()),
+            control_number: Some("1".into()),
             procedure_code: Some("99213".to_owned()),
             modifiers: vec!["25".to_owned()],
             charge: Cents::new(80_000),

@@ -63,6 +63,16 @@ impl Component {
     pub const ALL: [Self; 6] =
         [Self::Payer, Self::Coding, Self::Documentation, Self::Eligibility, Self::Provider, Self::Historical];
 
+    /// The names of all, in the same order.
+    pub const NAMES: [&str; 6] = [
+        const { Self::ALL[0].as_str() },
+        const { Self::ALL[1].as_str() },
+        const { Self::ALL[2].as_str() },
+        const { Self::ALL[3].as_str() },
+        const { Self::ALL[4].as_str() },
+        const { Self::ALL[5].as_str() },
+    ];
+
     /// The key used in `component_scores`.
     pub const fn as_str(self) -> &'static str {
         match self {

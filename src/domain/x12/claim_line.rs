@@ -17,7 +17,7 @@ impl OpenClaim {
     pub(super) fn next_line(&mut self, lx: &Elements<'_>) {
         self.place = Place::Line;
         self.name_nobody();
-        self.line_number = lx.text(1);
+        self.line_number = lx.phi(1);
         self.line_open = false;
         self.adjudicator = None;
     }
@@ -100,7 +100,7 @@ impl OpenClaim {
     pub(super) fn line_reference(&mut self, reference: &Elements<'_>) {
         match reference.get(1) {
             b"6R" => {
-                let number = reference.text(2);
+                let number = reference.phi(2);
                 if let Some(line) = self.line()
                     && number.is_some()
                 {

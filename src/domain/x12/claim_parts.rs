@@ -58,7 +58,7 @@ pub(super) struct OpenClaim {
     /// The form its service lines show.
     pub(super) form: Option<ClaimType>,
     /// LX01 of the line at hand.
-    pub(super) line_number: Option<String>,
+    pub(super) line_number: Option<Phi<String>>,
     /// Whether the line at hand has its SV segment.
     pub(super) line_open: bool,
     /// The other payer whose SVD was the last.

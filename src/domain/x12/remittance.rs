@@ -285,7 +285,7 @@ impl OpenRemittance {
                 if elements.get(1) == b"6R"
                     && let Some(line) = self.line()
                 {
-                    line.control_number = elements.text(2);
+                    line.control_number = elements.phi(2);
                 }
             }
             b"NM1" => self.name(elements),

@@ -2,7 +2,7 @@
 
 use super::{Item, Note, NoteReason, Parsed, read_all};
 use crate::domain::remittance::Remittance;
-use crate::domain::types::{Cents, Date, Units};
+use crate::domain::types::{Cents, Date, Phi, Units};
 
 const ISA: &str =
     "ISA*00*          *00*          *ZZ*SENDER         *ZZ*RECEIVER       *261102*0900*^*00501*000000001*0*T*:~";
@@ -74,7 +74,7 @@ fn adjustments_and_remarks_before_the_first_line_are_the_claims_and_after_it_the
     assert_eq!(claim.adjustments.len(), 1);
     assert_eq!(claim.remark_codes, ["MA01", "MA18", "N689", "MA02"]);
     assert_eq!(claim.lines[0].remark_codes, ["N130"]);
-    assert_eq!(claim.lines[0].control_number.as_deref(), Some("LINE1"));
+    assert_eq!(claim.lines[0].control_number, Some(Phi::from("LINE1")));
     assert_eq!((claim.lines[0].procedure_code.as_deref(), claim.lines[0].modifiers.len()), (Some("99213"), 1));
     assert_eq!(
         (claim.lines[1].procedure_code.as_deref(), claim.lines[1].revenue_code.as_deref()),

@@ -74,6 +74,7 @@ pub fn mark_claim(event: &mut Value) {
     data["subscriber"] =
         json!({"memberId": WORD, "birthDate": BORN[0], "gender": "F", "name": WORD, "address": [WORD]});
     data["serviceLines"][0]["description"] = json!(format!("as {WORD} wished"));
+    data["serviceLines"][0]["lineItemControlNumber"] = json!(format!("{WORD}-6R"));
     data["patientName"] = json!({"first": WORD, "last": WORD});
     data[WORD] = json!(WORD);
     event["subject"] = json!(WORD);
@@ -85,6 +86,7 @@ fn mark_remittance(event: &mut Value) {
     data["claimControlNumber"] = json!(WORD);
     data["subscriber"] = json!({"memberId": WORD, "birthDate": BORN[0]});
     data["patient"] = json!({"name": WORD});
+    data["serviceLines"][0]["lineItemControlNumber"] = json!(format!("{WORD}-6R"));
 }
 
 /// Events that are applied, of each type and mode.
