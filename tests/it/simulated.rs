@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use claimrisk::broker::Outgoing;
-use claimrisk::simulate::{Options, simulate};
+use claimrisk::domain::outcome::{Adjudication, judge};
+use claimrisk::simulate::{Options, Simulation, simulate};
 use claimrisk::topology;
 
 use crate::events::quiet;
@@ -35,9 +36,25 @@ async fn five_thousand_claims_in_random_order_half_of_them_twice_end_in_the_trut
         metrics.iter().filter(|(name, _)| name.contains(r#"outcome="duplicate""#)).map(|(_, value)| *value).sum::<f64>()
     };
     assert_eq!(duplicates(&one) + duplicates(&two), (all.len() - events) as f64);
+    counted_once(&simulation, &[one, two]);
 
     cache_statistics_agree(&place, &first, &second).await;
     load_prints_hit_rates(&place, &first);
+}
+
+/// Scores and denied money are counted when they are stored, and not again with a duplicate.
+fn counted_once(simulation: &Simulation, workers: &[BTreeMap<String, f64>]) {
+    let all = |part: &dyn Fn(&str) -> bool| -> f64 {
+        workers.iter().flatten().filter(|(name, _)| part(name)).map(|(_, value)| value).sum()
+    };
+    let scored = all(&|name| name.contains(r#"outcome="scored""#));
+    assert_eq!(all(&|name| name.starts_with("claimrisk_scores_total")), scored);
+    assert_eq!(all(&|name| name.starts_with("claimrisk_score_bins_total")), scored);
+    let judged = simulation.remittances.iter().map(|one| judge(&one.remittance));
+    let decided = judged.filter(|judged| matches!(judged.adjudication, Adjudication::Label(_)));
+    let denied: i64 = decided.flat_map(|judged| judged.denial_carcs).map(|(_, _, amount)| amount.get()).sum();
+    let dollars = all(&|name| name.starts_with("claimrisk_denied_amount_dollars_total"));
+    assert_eq!((dollars * 100.0).round() as i64, denied);
 }
 
 /// The endpoint's numbers are the sum of the two workers' counters, also after a reset.
