@@ -1,5 +1,5 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores faults fuzz schemathesis soak soak-cache dashboards-preview clean setup prepare
+.PHONY: demo test lint fmt bench bench-scores faults fuzz schemathesis soak soak-cache hit-rates dashboards-preview clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
@@ -76,6 +76,10 @@ soak: setup
 ## soak-cache: the cache's coherence under kills, cuts and old data for MINUTES; CLAIMRISK_SOAK_SEED repeats a run's choices
 soak-cache: setup
 	CLAIMRISK_SOAK_MINUTES=$(MINUTES) cargo test --locked --test it coherence -- --nocapture
+
+## hit-rates: what clinics at work get of 200,000 claims and a Redis of 256 MB, against the targets
+hit-rates: setup
+	cargo test --release --locked --test it clinic -- --ignored --nocapture
 
 ## dashboards-preview: pictures of the dashboards in target/dashboards, from five minutes of a real run, without Grafana's server
 ANSWERS := $(CURDIR)/target/dashboards/answers

@@ -6,6 +6,7 @@ mod audit;
 mod calibration;
 mod canary;
 mod challengers;
+mod clinic;
 mod coherence;
 mod dead_letters;
 mod degraded;
