@@ -1,5 +1,5 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores faults fuzz schemathesis soak soak-cache hit-rates dashboards-preview clean setup prepare
+.PHONY: demo test lint fmt bench bench-scores faults fuzz schemathesis soak soak-cache hit-rates dashboards-preview sbom clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
@@ -21,8 +21,7 @@ demo: setup
 ## test: formatting, lints, freshness of what is generated, all tests on real servers
 test:
 	@sh deploy/setup.sh --prometheus
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory lint
 	cargo test --locked
 
 ## lint: what a change must pass before it is looked at
@@ -31,6 +30,11 @@ lint:
 	cargo clippy --locked --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed: dependencies are not checked (deny.toml)'; fi
+
+## sbom: what is in the binary, in target/claimrisk.cdx.json (needs cargo-cyclonedx)
+sbom:
+	cargo cyclonedx --format json --describe binaries --target all --override-filename claimrisk.cdx
+	mv claimrisk.cdx.json target/
 
 fmt:
 	cargo fmt

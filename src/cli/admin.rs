@@ -67,7 +67,7 @@ pub(super) async fn model(config: &Config, action: ModelAction) -> Result<(), Co
         ModelAction::Rebuild => {
             let tables = std::sync::Arc::new(store::reference::load_all(&pool).await?);
             let mut connection = pool.acquire().await?.detach();
-            let snapshot = learner::rebuild(&mut connection, tables)
+            let snapshot = learner::rebuild(&mut connection, tables, config.database_deadline())
                 .await
                 .map_err(|failure| CommandError::Failed(format!("the stored labels could not be read: {failure}")))?;
             if newest(&pool).await?.as_deref() == Some(snapshot.version()) {

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
 
-use super::{Means, READING_LIMIT};
+use super::Means;
+use super::right::Right;
 use crate::domain::model::{Configuration, Ledger};
 use crate::domain::reference::ReferenceTables;
 use crate::domain::score::Snapshot;
@@ -26,13 +28,17 @@ const OVERLAP: chrono::Duration = chrono::Duration::seconds(120);
 const READ_ANEW: Duration = Duration::from_secs(24 * 3600);
 
 /// Folds all labels of a database from the start and returns the model they teach: what the learner publishes, unless it
-/// has missed something.
+/// has missed something. No question to PostgreSQL takes longer than `limit`.
 ///
 /// # Errors
 /// PostgreSQL is away.
-pub async fn rebuild(connection: &mut PgConnection, tables: Arc<ReferenceTables>) -> Result<Snapshot, Failure> {
+pub async fn rebuild(
+    connection: &mut PgConnection,
+    tables: Arc<ReferenceTables>,
+    limit: Duration,
+) -> Result<Snapshot, Failure> {
     let mut labels = Labels { tables, ..Labels::new() };
-    labels.read(connection).await?;
+    labels.read(connection, limit, &CancellationToken::new()).await?;
     let configuration = configurations(&mut *connection).await?.into_iter().next().unwrap_or_default();
     Ok(Snapshot::of(&labels.ledger.replay(configuration)))
 }
@@ -69,18 +75,27 @@ impl Labels {
     }
 
     /// Reads what changed; publishes a model when enough did, or enough time has passed.
-    pub(super) async fn turn(&mut self, means: &Means, connection: &mut PgConnection) -> Result<(), Failure> {
+    pub(super) async fn turn(
+        &mut self,
+        means: &Means,
+        right: &mut Right,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
         let tables = Arc::clone(&means.model.current().tables);
         let due = self.read_anew.is_none_or(|at| at.elapsed() >= READ_ANEW);
         if due || self.tables.version() != tables.version() {
             self.tables = tables;
             self.forget();
         }
-        let changed = deadline::within(READING_LIMIT, self.read(connection)).await?;
+        let (session, limit) = right.session();
+        let changed = self.read(session, limit, stop).await?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         self.read_anew.get_or_insert_with(Instant::now);
         let enough = changed >= means.config.model_publish_labels;
         if !self.ledger.is_empty() && (enough || self.published.elapsed() >= means.config.model_publish) {
-            self.publish(means).await?;
+            self.publish(means, right).await?;
         }
         Ok(())
     }
@@ -89,31 +104,39 @@ impl Labels {
         (self.ledger, self.looked, self.read_anew) = (Ledger::default(), None, None);
     }
 
-    /// Brings the ledger up to date; answers how many labels were read.
-    async fn read(&mut self, connection: &mut PgConnection) -> Result<usize, Failure> {
-        let now = labels::now(connection).await?;
+    /// Brings the ledger up to date, unless told to stop; answers how many labels were read.
+    async fn read(
+        &mut self,
+        connection: &mut PgConnection,
+        limit: Duration,
+        stop: &CancellationToken,
+    ) -> Result<usize, Failure> {
+        let now = deadline::within(limit, labels::now(connection)).await?;
         let since = self.looked.map(|looked| looked - OVERLAP);
         let mut count = 0;
         if let Some(since) = since {
-            let again = labels::to_look_at_again(connection, since).await?;
+            let again = deadline::within(limit, labels::to_look_at_again(connection, since)).await?;
             for part in again.chunks(usize::try_from(PAGE).unwrap_or(1)) {
                 // Those that have a label still are put in again.
                 part.iter().for_each(|submission| self.ledger.remove(*submission));
-                let found = labels::of(connection, part, &self.tables).await?;
+                let found = deadline::within(limit, labels::of(connection, part, &self.tables)).await?;
                 self.take(found);
                 count += part.len();
             }
         }
         let mut cursor = Cursor::since(since);
-        loop {
-            let page = labels::changed(connection, &mut cursor, PAGE, &self.tables).await?;
+        while !stop.is_cancelled() {
+            let page = labels::changed(connection, &mut cursor, PAGE, &self.tables);
+            let page = deadline::within(limit, page).await?;
             if page.is_empty() {
                 break;
             }
             count += page.len();
             self.take(page);
         }
-        self.looked = Some(now);
+        if !stop.is_cancelled() {
+            self.looked = Some(now);
+        }
         Ok(count)
     }
 
@@ -126,17 +149,24 @@ impl Labels {
         }
     }
 
-    async fn publish(&mut self, means: &Means) -> Result<(), Failure> {
-        let ledger = std::mem::take(&mut self.ledger);
-        // Folding takes seconds when there are many labels: not on a thread that serves others.
+    async fn publish(&mut self, means: &Means, right: &mut Right) -> Result<(), Failure> {
         let limit = means.config.database_deadline();
         let wanted = deadline::within(limit, configurations(&means.pool)).await?;
-        let folded = tokio::task::spawn_blocking(move || {
+        let ledger = std::mem::take(&mut self.ledger);
+        // Folding takes seconds when there are many labels: not on a thread that serves others.
+        let mut folding = tokio::task::spawn_blocking(move || {
             let fold = |configuration: Configuration| Snapshot::of(&ledger.replay(configuration));
             let snapshots: Vec<Snapshot> = wanted.into_iter().map(fold).collect();
             (ledger, snapshots)
         });
-        let Ok((ledger, snapshots)) = folded.await else {
+        let folded = loop {
+            tokio::select! {
+                folded = &mut folding => break folded,
+                () = tokio::time::sleep(means.period()) => right.is_held().await?,
+            }
+        };
+        right.is_held().await?;
+        let Ok((ledger, snapshots)) = folded else {
             self.forget();
             return Ok(());
         };

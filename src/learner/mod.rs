@@ -1,21 +1,23 @@
 //! The learner: keeps the counts of what each payer denies, and the model, up to date with the remittances. One in the
 //! fleet is active.
 //!
-//! Which one is decided by an advisory lock that its database session holds: when the process or the connection dies, the
-//! lock goes with it and another process takes over.
+//! Which one is decided by an advisory lock that its database session holds (see [`right`]): when the process or the
+//! connection dies, the lock goes with it and another process takes over. Must never: learn without it.
 
 mod labels;
 mod rescore;
+mod right;
 
 pub use labels::rebuild;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use self::labels::Labels;
+use self::right::Right;
 use crate::broker::Publisher;
 use crate::cache::Cache;
 use crate::config::Config;
@@ -26,8 +28,6 @@ use crate::model::Model;
 use crate::retry::Delays;
 use crate::store::{deadline, patterns, reconcile};
 
-/// Any number, the same in all processes: `claimris` in ASCII.
-const LOCK: i64 = 0x636c_6169_6d72_6973;
 /// How often new remittances are looked for, at the most.
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -51,13 +51,27 @@ impl Means {
         PERIOD.min(self.config.model_publish)
     }
 }
+
 /// Remittances committed late by a slow transaction may carry an earlier time: each look goes back this far.
 const OVERLAP: Duration = Duration::from_secs(30);
-/// How long labels may be read: all of them, at the start.
-const READING_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a turn may go on after the learner was told to stop: less than the process has to end in.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Learns until told to stop.
 pub async fn run(means: &Means, stop: &CancellationToken) {
+    let farewell = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        () = again_and_again(means, stop) => {}
+        // Nothing is lost: the next learner begins from what is stored.
+        () = farewell => deadline::give_up(),
+    }
+}
+
+async fn again_and_again(means: &Means, stop: &CancellationToken) {
     let mut delays = Delays::reconnect();
     while !stop.is_cancelled() {
         if let Err(failure) = while_active(means, stop).await {
@@ -70,15 +84,12 @@ pub async fn run(means: &Means, stop: &CancellationToken) {
     }
 }
 
-/// Takes the lock if it is free and learns for as long as the session that holds it lives.
+/// Takes the right to learn if it is free, and learns for as long as the session that holds it lives.
 async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Failure> {
-    // A connection of its own, not one of the pool: closing it is what gives the lock back.
-    let mut holder = means.pool.acquire().await?.detach();
-    let lock = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, LOCK).fetch_one(&mut holder);
-    let active = deadline::within(means.config.database_deadline(), lock).await?;
-    let result = if active {
+    let (mut right, taken) = Right::take(means).await?;
+    let result = if taken {
         tracing::info!("this process is the active learner");
-        learn(means, &mut holder, stop).await
+        learn(means, &mut right, stop).await
     } else {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -86,30 +97,33 @@ async fn while_active(means: &Means, stop: &CancellationToken) -> Result<(), Fai
         }
         Ok(())
     };
-    holder.close().await?;
+    right.give_back().await?;
     result
 }
 
-async fn learn(means: &Means, holder: &mut PgConnection, stop: &CancellationToken) -> Result<(), Failure> {
-    let (learning, limit) = (metrics::Learning::begin(), means.config.database_deadline());
+async fn learn(means: &Means, right: &mut Right, stop: &CancellationToken) -> Result<(), Failure> {
+    let learning = metrics::Learning::begin();
     let mut since: Option<Instant> = None;
     let (mut labels, mut rescored) = (Labels::new(), rescore::Progress::default());
     loop {
-        // Through the session that holds the lock: when it is gone, so is the right to learn.
-        let (now, payers) = deadline::within(limit, changed_payers(holder, since)).await?;
+        let (session, limit) = right.session();
+        let (now, payers) = deadline::within(limit, changed_payers(session, since)).await?;
         for payer_id in payers {
             if stop.is_cancelled() {
                 return Ok(());
             }
+            right.is_held().await?;
             if let Err(error) = deadline::within(limit, count_anew(&means.pool, &means.cache, payer_id)).await {
                 // The others must not wait for this one.
                 tracing::warn!(payer_id, %error, "the denials of a payer were not counted");
             }
         }
         since = Some(now - OVERLAP);
-        labels.turn(means, holder).await?;
+        labels.turn(means, right, stop).await?;
+        right.is_held().await?;
         rescored.turn(means).await?;
-        learning.turn(labels.len(), deadline::within(limit, reconcile::unlinked(holder)).await?);
+        let (session, limit) = right.session();
+        learning.turn(labels.len(), deadline::within(limit, reconcile::unlinked(session)).await?);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(means.period()) => {}

@@ -333,7 +333,8 @@ fn write_configuration(folder: &RunFolder, ports: Ports, tls: Option<&TlsFiles>)
             ports.amqp, ports.management, ports.prometheus
         ),
     )?;
-    folder.write("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n")?;
+    let login = if tls.is_empty() { "" } else { ",rabbitmq_auth_mechanism_ssl" };
+    folder.write("enabled_plugins", &format!("[rabbitmq_management,rabbitmq_prometheus{login}].\n"))?;
     // An empty file in the place of the machine's /etc/rabbitmq/rabbitmq-env.conf, which would win over our variables.
     folder.write("rabbitmq-env.conf", "")?;
     Ok(())
@@ -346,7 +347,10 @@ fn tls_settings(files: &TlsFiles, port: u16) -> String {
          ssl_options.certfile = {}\n\
          ssl_options.keyfile = {}\n\
          ssl_options.verify = verify_peer\n\
-         ssl_options.fail_if_no_peer_cert = true\n",
+         ssl_options.fail_if_no_peer_cert = true\n\
+         ssl_cert_login_from = common_name\n\
+         auth_mechanisms.1 = PLAIN\n\
+         auth_mechanisms.2 = EXTERNAL\n",
         files.ca.display(),
         files.cert.display(),
         files.key.display()

@@ -39,9 +39,35 @@ async fn fault_09_silence_between_worker_and_postgres() {
         }
         Ledger::of_world(&scene, &[&worker], &all).check().await;
         assert_eq!(worker.terminate(), 0);
-        format!("three times; all applied at most {slowest:.1} s later, at a deadline of 3 s")
+        let learned = silence_under_the_learner(&scene).await;
+        format!(
+            "three times; all applied at most {slowest:.1} s later, the learner at work {learned:.1} s later, at a \
+             deadline of 3 s"
+        )
     })
     .await;
+}
+
+/// Silence where the learner reads what it learns from, in the session that holds the right to. Another session takes the
+/// right when the server has ended that one; and who is told to stop meanwhile, stops. The seconds until somebody learns.
+async fn silence_under_the_learner(scene: &Scene) -> f64 {
+    let silent = async |settings: &[(&str, &str)]| {
+        scene.database.trap(Way::Up, Trigger::Pattern(b"WITH wanted AS (".to_vec()), Then::LoseAnswer, 0);
+        let worker = scene.worker(settings).await;
+        assert!(scene.database.wait_trapped(Duration::from_secs(20)).await, "nobody learns");
+        scene.database.pass();
+        worker
+    };
+    let short = [("CLAIMRISK_DATABASE_TIMEOUT_MS", "1500"), ("CLAIMRISK_MODEL_PUBLISH_SECONDS", "1")];
+    let worker = silent(&short).await;
+    let learns = async || worker.sum("claimrisk_learner_last_turn_timestamp_seconds").await > 0;
+    let learned = seconds_until("somebody learns again", Duration::from_secs(15), learns).await;
+    assert_eq!(worker.terminate(), 0);
+    // With a deadline far behind the grace.
+    let (worker, told) = (silent(&[]).await, Instant::now());
+    assert_eq!(worker.terminate(), 0);
+    assert!(told.elapsed() < Duration::from_secs(10), "stopped after {:?}", told.elapsed());
+    learned
 }
 
 #[tokio::test(flavor = "multi_thread")]

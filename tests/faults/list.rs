@@ -57,8 +57,8 @@ pub const FAULTS: [Fault; 30] = [
     fault(
         9,
         "silence between worker and PostgreSQL, with a batch in flight",
-        "all open connections fall silent for good, none is closed; new ones are fine",
-        "the deadline closes them; working again within 3 deadlines; the pool is whole",
+        "all open connections fall silent for good, none is closed; new ones are fine; once under the learner's reading",
+        "the deadline closes them; working again within 3 deadlines; the pool is whole; the right to learn comes free",
     ),
     fault(
         10,

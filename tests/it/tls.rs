@@ -119,10 +119,21 @@ async fn servers_are_believed_by_their_authority_name_and_date_and_never_without
     let own = servers.postgres.create_database("own").await.expect("database") + "?sslmode=disable";
     let vhost = servers.rabbitmq.add_vhost("own").await.expect("vhost");
     let place = Place::prepare(vhost, own, servers.redis.url(0), "own".to_owned()).await;
-    fleet_over_tls(&place, &pki, &urls("127.0.0.1"), &servers).await;
+    // RabbitMQ knows the worker by the name in its certificate; no password is sent, and the user has none.
+    let ctl = async |arguments: &[&str]| servers.rabbitmq.ctl(arguments).await.map(drop);
+    let by_certificate =
+        servers.rabbitmq.amqps_url("127.0.0.1").replace("guest:guest@", "") + "?auth_mechanism=external";
+    let stranger = reach(&[by_certificate.clone(), late[1].clone(), late[2].clone()], &pki, "ca.pem", true).await;
+    assert!(stranger[0].is_err(), "a name that RabbitMQ does not know");
+    ctl(&["add_user", "client", "for a moment"]).await.expect("user");
+    ctl(&["clear_password", "client"]).await.expect("no password");
+    ctl(&["set_permissions", "--vhost", "own", "client", ".*", ".*", ".*"]).await.expect("permissions");
+    let [_, postgres, redis] = urls("127.0.0.1");
+    fleet_over_tls(&place, &pki, &[by_certificate, postgres, redis], &servers).await;
 }
 
-/// A worker that reaches its servers over TLS alone does all of its work, and serves its API over TLS.
+/// A worker that reaches its servers over TLS alone, and RabbitMQ without a password, does all of its work, and serves its
+/// API over TLS.
 async fn fleet_over_tls(place: &Place, pki: &Pki, urls: &[String; 3], servers: &Servers) {
     let [amqp, _, redis] = urls;
     let (amqp, postgres) = (amqp.replace("/%2f", "/own"), place.database_url.replace("disable", "verify-full"));
