@@ -4,13 +4,16 @@
 //! not an error. Must never: touch a server it did not start, or print anything of a claim.
 
 mod figures;
+mod latency;
 mod messages;
 mod model;
 mod processor;
 mod raw;
 mod reader;
+mod reads;
 mod rounds;
 mod site;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,11 +43,15 @@ pub(super) struct Arguments {
     /// Each figure is the median of so many measurements.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
+    /// So many claims are stored first in a database of their own, with their remittances; then one worker and pages of
+    /// the API are measured on top of them. 5,000,000 take about 50 GB of disk.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=20_000_000))]
+    stored: u32,
     /// Only these parts, and what they need: separated by commas.
     #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
     /// Only what needs no server: the same as `--only alone`.
-    #[arg(long, conflicts_with = "only")]
+    #[arg(long, conflicts_with_all = ["only", "stored"])]
     no_servers: bool,
     /// Show the values of an earlier run beside (a file with what `--output json` printed), and new over old.
     #[arg(long, value_name = "FILE")]
@@ -74,23 +81,36 @@ enum Part {
     Mixed,
     /// One worker with batches of one.
     Ones,
+    /// How long after its publishing a claim is readable, at a quarter, half and three quarters of the claims' rate.
+    Latency,
+    /// Reads through the API and of Redis alone.
+    Reads,
+    /// On top of many stored claims: see `--stored`.
+    Stored,
 }
 
 /// The parts that are measured.
 struct Parts(Vec<Part>);
 
 impl Parts {
-    fn of(arguments: &Arguments) -> Self {
+    fn of(arguments: &Arguments) -> Result<Self, CommandError> {
         let mut parts = match arguments.only.as_slice() {
             _ if arguments.no_servers => vec![Part::Alone],
             [] => Part::value_variants().to_vec(),
             only => only.to_vec(),
         };
-        // These need what the claims' run stored.
-        if [Part::Raw, Part::Remittances].iter().any(|part| parts.contains(part)) {
+        // These need what the claims' run stored, or its rate.
+        if [Part::Raw, Part::Remittances, Part::Latency, Part::Reads].iter().any(|part| parts.contains(part)) {
             parts.push(Part::Claims);
         }
-        Self(parts)
+        if arguments.only.contains(&Part::Stored) && arguments.stored == 0 {
+            return Err(CommandError::Usage("--only stored: tell how many claims with --stored N".to_owned()));
+        }
+        match arguments.stored {
+            0 => parts.retain(|part| *part != Part::Stored),
+            _ => parts.push(Part::Stored),
+        }
+        Ok(Self(parts))
     }
 
     fn has(&self, part: Part) -> bool {
@@ -130,8 +150,8 @@ pub(super) async fn run(arguments: &Arguments, config: Config) -> Result<(), Com
 }
 
 async fn measure(arguments: &Arguments, config: Config) -> Result<Vec<Figure>, CommandError> {
+    let parts = Parts::of(arguments)?;
     let folder = Folder::create("bench")?;
-    let parts = Parts::of(arguments);
     let (claims, rounds) = (arguments.claims, arguments.rounds);
     say(&format!("simulating {claims} claims"));
     let material = blocking(move || reader::Material::simulate(claims)).await??;
@@ -160,6 +180,9 @@ async fn measure(arguments: &Arguments, config: Config) -> Result<Vec<Figure>, C
         for round in 1..=rounds {
             rounds::round(&site, &material, &parts, round, &mut samples).await?;
         }
+        if parts.has(Part::Stored) {
+            stored::measure(&site, &material, arguments.stored, rounds, &mut samples).await?;
+        }
         Ok::<_, CommandError>(())
     };
     let measured = measured.await;
@@ -172,4 +195,33 @@ async fn measure(arguments: &Arguments, config: Config) -> Result<Vec<Figure>, C
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CommandError> {
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|error| CommandError::Failed(format!("a measurement failed: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parts(line: &str) -> Result<Vec<Part>, CommandError> {
+        let words = ["bench"].into_iter().chain(line.split_whitespace());
+        let parts = Parts::of(&Line::try_parse_from(words).unwrap().arguments)?;
+        Ok(Part::value_variants().iter().copied().filter(|part| parts.has(*part)).collect())
+    }
+
+    #[test]
+    fn a_part_brings_what_it_needs_and_nothing_else() {
+        assert_eq!(parts("--only alone").unwrap(), [Part::Alone]);
+        assert_eq!(parts("--no-servers").unwrap(), [Part::Alone]);
+        assert_eq!(parts("--only latency,broker").unwrap(), [Part::Broker, Part::Claims, Part::Latency]);
+        assert_eq!(parts("--only claims --stored 9").unwrap(), [Part::Claims, Part::Stored]);
+        assert_eq!(parts("").unwrap().len(), Part::value_variants().len() - 1);
+        assert!(parts("--only stored").is_err());
+    }
 }

@@ -4,6 +4,10 @@
 //! The tables stand in variables here, so the statements are not checked when compiling. Must never: be used on a
 //! database that is not the bench's own.
 
+mod fill;
+
+pub use fill::fill;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -94,6 +98,14 @@ pub async fn chunks(pool: &PgPool, rows: Rows, events: i64) -> Result<Vec<Chunk>
         chunks.push(Chunk(chunk));
     }
     Ok(chunks)
+}
+
+/// How many claims are stored.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn count_claims(pool: &PgPool) -> Result<i64, CommandError> {
+    Ok(sqlx::query_scalar("SELECT count(*) FROM claims").fetch_one(pool).await?)
 }
 
 /// Copies payers, providers and practices.

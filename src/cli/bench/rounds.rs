@@ -8,6 +8,7 @@ use super::raw::{self, Rows};
 use super::reader::Material;
 use super::site::{BATCH, Database, Done, Site};
 use super::{Part, Parts, Samples};
+use super::{latency, reads};
 use crate::broker::Outgoing;
 use crate::error::CommandError;
 
@@ -29,7 +30,10 @@ pub(super) async fn round(
         broker(site, round, &claims, samples).await?;
     }
     if parts.has(Part::Claims) {
-        stored(site, material, parts, round, &claims, samples).await?;
+        let rate = stored(site, material, parts, round, &claims, samples).await?;
+        if parts.has(Part::Latency) {
+            latency::measure(site, material, &format!("latency{round}"), rate, samples).await?;
+        }
     }
     if parts.has(Part::Mixed) {
         let mixed = messages::mixed(simulation);
@@ -61,7 +65,7 @@ async fn on_empty(site: &Site<'_>, name: &str, messages: &[Outgoing], batch: u32
     Ok(done)
 }
 
-/// The claims' run, and whatever needs what it stored.
+/// The claims' run, and whatever needs what it stored; answers its rate.
 async fn stored(
     site: &Site<'_>,
     material: &Material,
@@ -69,33 +73,44 @@ async fn stored(
     round: u32,
     claims: &[Outgoing],
     samples: &mut Samples,
-) -> Result<(), CommandError> {
+) -> Result<f64, CommandError> {
     say(&format!("round {round}: one worker, {} claims, batches of {BATCH}", claims.len()));
     let database = site.database(&format!("claims{round}")).await?;
     let done = site.run(&format!("claims{round}"), &database, claims, BATCH, &[]).await?;
     samples.add("pipeline", done.rate);
     samples.add_told("worker_memory", done.peak_kib.map(|kib| kib as f64 / 1024.0));
     used(samples, "claim", &done);
-    let copy = site.database(&format!("raw{round}")).await?;
+    let mut copy = None;
     if parts.has(Part::Raw) {
         say(&format!("round {round}: Redis alone, PostgreSQL alone"));
         samples.add("raw_redis", raw::redis(site).await?);
+        let empty = site.database(&format!("raw{round}")).await?;
         site.settle().await?;
-        samples.add("raw_claims", raw::bulk(&database, &copy, Rows::Claims).await?);
+        samples.add("raw_claims", raw::bulk(&database, &empty, Rows::Claims).await?);
+        copy = Some(empty);
+    }
+    // Before the remittances: of labels the learner makes models, and those write to the cache meanwhile.
+    if parts.has(Part::Reads) {
+        say(&format!("round {round}: reads"));
+        reads::measure(site, &database, &format!("reads{round}"), samples).await?;
     }
     if parts.has(Part::Remittances) {
-        remittances(site, material, parts, round, [&database, &copy], samples).await?;
+        remittances(site, material, round, &database, copy.as_ref(), samples).await?;
     }
-    site.remove_database(copy).await?;
-    site.remove_database(database).await
+    if let Some(copy) = copy {
+        site.remove_database(copy).await?;
+    }
+    site.remove_database(database).await?;
+    Ok(done.rate)
 }
 
+/// The remittances' run where the claims are, and the same rows in bulk where the claims' rows are.
 async fn remittances(
     site: &Site<'_>,
     material: &Material,
-    parts: &Parts,
     round: u32,
-    [database, copy]: [&Database; 2],
+    database: &Database,
+    copy: Option<&Database>,
     samples: &mut Samples,
 ) -> Result<(), CommandError> {
     let answers: Vec<Outgoing> = messages::remittances(&material.simulation, 0).collect();
@@ -103,7 +118,7 @@ async fn remittances(
     let done = site.run(&format!("remittances{round}"), database, &answers, BATCH, &[]).await?;
     samples.add("pipeline_remittances", done.rate);
     used(samples, "remittance", &done);
-    if parts.has(Part::Raw) {
+    if let Some(copy) = copy {
         say(&format!("round {round}: PostgreSQL alone, remittances"));
         site.settle().await?;
         samples.add("raw_remittances", raw::bulk(database, copy, Rows::Remittances).await?);
