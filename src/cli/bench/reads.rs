@@ -52,15 +52,15 @@ async fn all(site: &Site<'_>, api: &str, samples: &mut Samples) -> Result<(), Co
     for path in &few {
         ask(&site.client, path).await.map_err(CommandError::Failed)?;
     }
-    note(samples, "read_cached", over_http(few, true).await?);
-    note(samples, "redis_get", redis_alone(site, &ids).await?);
-    note(samples, "read_bare", over_http(vec![format!("{api}/api/v1/health")], true).await?);
+    note(samples, "read_cached", &over_http(few, true).await?);
+    note(samples, "redis_get", &redis_alone(site, &ids).await?);
+    note(samples, "read_bare", &over_http(vec![format!("{api}/api/v1/health")], true).await?);
     site.servers.redis.forget_all().await?;
-    note(samples, "read_uncached", over_http(scores, false).await?);
+    note(samples, "read_uncached", &over_http(scores, false).await?);
     Ok(())
 }
 
-fn note(samples: &mut Samples, name: &str, told: Told) {
+fn note(samples: &mut Samples, name: &str, told: &Told) {
     samples.add(name, told.per_second);
     samples.add(format!("{name}_p99"), told.p99_ms);
 }

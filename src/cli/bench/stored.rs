@@ -51,7 +51,8 @@ pub(super) async fn measure(
 async fn fill(database: &Database, wanted: u32, samples: &mut Samples) -> Result<(), CommandError> {
     let pool = store::pool(&database.config)?;
     let stored = store::bench::count_claims(&pool).await?;
-    let copies = (i64::from(wanted) - stored).max(0) / stored.max(1);
+    // As many copies as it takes to have all that are wanted.
+    let copies = (i64::from(wanted) - 1) / stored.max(1);
     say(&format!("filling the database: {} claims", stored * (copies + 1)));
     let started = Instant::now();
     let filled = store::bench::fill(&pool, copies, &|sentence: &str| say(sentence)).await;

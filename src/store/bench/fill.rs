@@ -6,6 +6,7 @@
 //! on a database that is not the bench's own; foreign keys are not checked meanwhile.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -77,7 +78,7 @@ pub async fn fill(pool: &PgPool, copies: i64, tell: &(dyn Fn(&str) + Sync)) -> R
         let settings =
             "SET session_replication_role = replica; SET synchronous_commit = off; SET statement_timeout = 0;
              SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET maintenance_work_mem = '512MB';
-             SET max_parallel_maintenance_workers = 0";
+             SET max_parallel_maintenance_workers = 0; SET client_min_messages = warning";
         sqlx::raw_sql(settings).execute(&mut *connection).await?;
         // Never back to the pool with these settings.
         connections.push(connection.detach());
@@ -214,17 +215,12 @@ async fn copy_all(
     copies: i64,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<(), CommandError> {
-    let made = Mutex::new(0);
-    let next = || {
-        let mut made = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *made += 1;
-        *made
-    };
+    let (begun, done) = (AtomicI64::new(0), AtomicI64::new(0));
     let work = connections.iter_mut().map(|connection| {
-        let next = &next;
+        let (begun, done) = (&begun, &done);
         async move {
             loop {
-                let copy: i64 = next();
+                let copy = begun.fetch_add(1, Ordering::Relaxed) + 1;
                 if copy > copies {
                     return Ok::<_, sqlx::Error>(());
                 }
@@ -238,8 +234,9 @@ async fn copy_all(
                         .await?;
                 }
                 run(connection, "COMMIT").await?;
-                if copy * TOLD / copies != (copy - 1) * TOLD / copies {
-                    tell(&format!("{} % of the stored claims are there", copy * 100 / copies));
+                let made = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if made * TOLD / copies != (made - 1) * TOLD / copies {
+                    tell(&format!("{} % of the stored claims are there", made * 100 / copies));
                 }
             }
         }
