@@ -62,11 +62,11 @@ impl Rows {
         }
     }
 
-    /// The claim of each event, and the type of these events.
-    const fn events(self) -> (&'static str, &'static str) {
+    /// The claim of each event. The ledger does not tell that of a remittance, which is linked later.
+    const fn events(self) -> &'static str {
         match self {
-            Self::Claims => ("claim_id", "claim.submitted"),
-            Self::Remittances => ("coalesce(claim_id, 0)", "remittance.received"),
+            Self::Claims => "SELECT claim_id AS claim FROM ingest_events WHERE event_type = 'claim.submitted'",
+            Self::Remittances => "SELECT coalesce(claim_id, 0) AS claim FROM remittances",
         }
     }
 }
@@ -79,13 +79,12 @@ pub struct Chunk(Vec<String>);
 /// # Errors
 /// PostgreSQL cannot be reached.
 pub async fn chunks(pool: &PgPool, rows: Rows, events: i64) -> Result<Vec<Chunk>, CommandError> {
-    let (claim, event_type) = rows.events();
     let bounds = format!(
-        "SELECT DISTINCT claim FROM (SELECT {claim} AS claim, row_number() OVER (ORDER BY {claim}, id) - 1 AS place
-         FROM ingest_events WHERE event_type = $1) AS e WHERE place % $2 = 0 ORDER BY claim"
+        "SELECT DISTINCT claim FROM (SELECT claim, row_number() OVER (ORDER BY claim) - 1 AS place FROM ({}) AS e) AS p
+         WHERE place % $1 = 0 ORDER BY claim",
+        rows.events()
     );
-    let bounds: Vec<i64> =
-        sqlx::query_scalar(AssertSqlSafe(bounds)).bind(event_type).bind(events).fetch_all(pool).await?;
+    let bounds: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(bounds)).bind(events).fetch_all(pool).await?;
     let ends = bounds.iter().skip(1).copied().chain([i64::MAX]);
     let mut chunks = Vec::with_capacity(bounds.len());
     for (from, to) in bounds.iter().copied().zip(ends) {
@@ -106,6 +105,14 @@ pub async fn chunks(pool: &PgPool, rows: Rows, events: i64) -> Result<Vec<Chunk>
 /// PostgreSQL cannot be reached.
 pub async fn count_claims(pool: &PgPool) -> Result<i64, CommandError> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM claims").fetch_one(pool).await?)
+}
+
+/// Bytes of the database on the disk.
+///
+/// # Errors
+/// PostgreSQL cannot be reached.
+pub async fn size(pool: &PgPool) -> Result<i64, CommandError> {
+    Ok(sqlx::query_scalar("SELECT pg_database_size(current_database())").fetch_one(pool).await?)
 }
 
 /// Copies payers, providers and practices.

@@ -55,10 +55,10 @@ async fn fill(database: &Database, wanted: u32, samples: &mut Samples) -> Result
     let copies = (i64::from(wanted) - 1) / stored.max(1);
     say(&format!("filling the database: {} claims", stored * (copies + 1)));
     let started = Instant::now();
-    let filled = store::bench::fill(&pool, copies, &|sentence: &str| say(sentence)).await;
-    pool.close().await;
-    filled?;
+    store::bench::fill(&pool, copies, &|sentence: &str| say(sentence)).await?;
     samples.add("stored_fill", (stored * copies) as f64 / started.elapsed().as_secs_f64());
+    say(&format!("the database takes {} MB", store::bench::size(&pool).await? / 1_000_000));
+    pool.close().await;
     Ok(())
 }
 
