@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
     /// So many claims are stored first in a database of their own, with their remittances; then one worker and pages of
-    /// the API are measured on top of them. 5,000,000 take about 50 GB of disk.
+    /// the API are measured on top of them. 5,000,000 take about 40 GB of disk.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=20_000_000))]
     stored: u32,
     /// Only these parts, and what they need: separated by commas.
