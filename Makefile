@@ -1,5 +1,5 @@
 # make demo and make test do all their own set-up on a bare Debian 12 with a Rust toolchain.
-.PHONY: demo test lint fmt bench bench-scores faults fuzz schemathesis soak soak-cache hit-rates dashboards-preview sbom clean setup prepare
+.PHONY: demo test lint fmt bench bench-pure bench-scores faults fuzz schemathesis soak soak-cache hit-rates dashboards-preview sbom clean setup prepare
 
 # Used by compile-time checks of SQL only when there is no database: the answers of the last `make prepare`.
 export SQLX_OFFLINE ?= true
@@ -39,10 +39,14 @@ sbom:
 fmt:
 	cargo fmt
 
-## bench: the pipeline against the raw limits of its servers
+## bench: the pipeline against the raw limits of its servers; BENCH='--only claims,raw' and so on chooses
 bench: setup
 	cargo build --release --locked --bin claimrisk
-	./target/release/claimrisk bench
+	./target/release/claimrisk bench $(BENCH)
+
+## bench-pure: X12, JSON, scoring, learning and linking by themselves, compared with the run before
+bench-pure:
+	cargo bench --locked --bench pure
 
 ## bench-scores: how near the scores come to the best possible in simulated worlds, on seeds that nothing was tuned on
 bench-scores: setup

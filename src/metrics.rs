@@ -20,7 +20,7 @@ use crate::domain::rules::Component;
 use crate::domain::score::Score;
 use crate::wire::{EventType, Reason};
 use catalogue::*;
-pub use catalogue::{CATALOGUE, ENTITIES, EVENT_TYPES, GET_RESULTS, Kind, Metric, RECEIVED, SETTLED_TOTAL};
+pub use catalogue::{CATALOGUE, ENTITIES, EVENT_TYPES, GET_RESULTS, Kind, Metric, READABLE, RECEIVED, SETTLED_TOTAL};
 pub use denied::denied_amount;
 pub use learning::{Learning, linked};
 pub use process::status_kib;

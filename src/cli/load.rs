@@ -27,8 +27,8 @@ use super::output::{print, print_json};
 use crate::config::{Config, Secret};
 use crate::error::CommandError;
 use clinic::Clinic;
-pub(super) use report::Report;
 use report::{Counts, Sample};
+pub(super) use report::{Report, percentile};
 
 /// An answer larger than this is an error.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -108,7 +108,7 @@ impl HttpClient {
     }
 
     /// The same with connections of its own.
-    fn another(&self) -> Self {
+    pub(super) fn another(&self) -> Self {
         Self::new(self.token.clone())
     }
 }

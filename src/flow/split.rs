@@ -35,8 +35,7 @@ pub fn event_of(item: Item) -> Result<Event, Note> {
 
 /// The message that carries an event to the work queues, stamped with the time of publishing.
 pub fn message_of(event: &Event) -> Outgoing {
-    let now = chrono::Utc::now();
-    Outgoing {
+    let mut message = Outgoing {
         exchange: topology::EVENTS_EXCHANGE,
         routing_key: event.event_type.as_str().to_owned(),
         body: event.encode(),
@@ -44,10 +43,18 @@ pub fn message_of(event: &Event) -> Outgoing {
         message_id: Some(event.id.clone()).filter(|id| id.len() < 256),
         kind: Some(event.event_type.versioned_type().to_owned()),
         app_id: Some(event.source.clone()).filter(|source| source.len() < 256),
-        timestamp: u64::try_from(now.timestamp()).ok(),
-        headers: [("timestamp_in_ms".to_owned(), now.timestamp_millis().to_string())].into(),
         mandatory: true,
-    }
+        ..Outgoing::default()
+    };
+    stamp(&mut message);
+    message
+}
+
+/// Tells in a message that it is published now.
+pub fn stamp(message: &mut Outgoing) {
+    let now = chrono::Utc::now();
+    message.timestamp = u64::try_from(now.timestamp()).ok();
+    message.headers.insert("timestamp_in_ms".to_owned(), now.timestamp_millis().to_string());
 }
 
 /// Splits the interchanges of a batch and settles them. `false` when the epoch must end.

@@ -140,7 +140,8 @@ pub const SETTLED_TOTAL: &str = "claimrisk_messages_settled_total";
 pub(super) const IN_FLIGHT: &str = "claimrisk_messages_in_flight";
 pub(super) const DEAD_LETTERS: &str = "claimrisk_dead_letters_total";
 pub(super) const STAGE: &str = "claimrisk_stage_duration_seconds";
-pub(super) const READABLE: &str = "claimrisk_publish_to_readable_seconds";
+/// From publishing to readable, by event type.
+pub const READABLE: &str = "claimrisk_publish_to_readable_seconds";
 pub(super) const BATCH_MESSAGES: &str = "claimrisk_batch_messages";
 pub(super) const SCORES: &str = "claimrisk_scores_total";
 pub(super) const SCORE_BINS: &str = "claimrisk_score_bins_total";

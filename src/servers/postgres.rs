@@ -146,6 +146,23 @@ impl Postgres {
         Ok(self.database_url(name))
     }
 
+    /// Removes a database, also one that somebody is still connected to.
+    ///
+    /// # Errors
+    /// [`ServerError::Name`] as above; [`ServerError::Command`] when the server refuses.
+    pub async fn drop_database(&self, name: &str) -> Result<(), ServerError> {
+        check_name(name)?;
+        self.sql("postgres", &format!("DROP DATABASE \"{name}\" WITH (FORCE)")).await.map(drop)
+    }
+
+    /// Writes everything to the disk that still has to be written, so that what is measured next does not pay for it.
+    ///
+    /// # Errors
+    /// [`ServerError::Command`] when the server refuses.
+    pub async fn checkpoint(&self) -> Result<(), ServerError> {
+        self.sql("postgres", "CHECKPOINT").await.map(drop)
+    }
+
     /// Runs one statement through `psql` and returns its rows as text, columns separated by `|`.
     ///
     /// # Errors

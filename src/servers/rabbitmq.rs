@@ -185,6 +185,15 @@ impl RabbitMq {
         Ok(self.vhost_url(name))
     }
 
+    /// Removes a virtual host with all that is in it.
+    ///
+    /// # Errors
+    /// [`ServerError::Name`] and [`ServerError::Http`] as above.
+    pub async fn remove_vhost(&self, name: &str) -> Result<(), ServerError> {
+        check_name(name)?;
+        self.management("DELETE", &format!("/api/vhosts/{name}"), None).await.map(drop)
+    }
+
     /// One request to the management HTTP interface; returns the answer's body (JSON, or nothing).
     ///
     /// # Errors

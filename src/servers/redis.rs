@@ -74,14 +74,24 @@ impl Redis {
         find_program("redis-server", "redis-server")
     }
 
-    /// Logs in and sends `PING`, in Redis's inline protocol.
-    async fn ping(&self) -> std::io::Result<bool> {
-        const EXPECTED: &[u8] = b"+OK\r\n+PONG\r\n";
+    /// Logs in and sends one command, in Redis's inline protocol; whether it was answered as expected.
+    async fn answers(&self, command: &str, expected: &str) -> std::io::Result<bool> {
+        let expected = format!("+OK\r\n+{expected}\r\n");
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.write_all(format!("AUTH {}\r\nPING\r\n", self.password).as_bytes()).await?;
-        let mut answer = [0; EXPECTED.len()];
+        stream.write_all(format!("AUTH {}\r\n{command}\r\n", self.password).as_bytes()).await?;
+        let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer).await?;
-        Ok(answer == EXPECTED)
+        Ok(answer == expected.as_bytes())
+    }
+
+    /// Forgets all values of all databases.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when the server does not answer, [`ServerError::Command`] when it refuses.
+    pub async fn forget_all(&self) -> Result<(), ServerError> {
+        let done = self.answers("FLUSHALL", "OK").await.map_err(ServerError::io("tell Redis to forget all values"))?;
+        let refused = || ServerError::Command { program: "FLUSHALL".to_owned(), message: "refused".to_owned() };
+        if done { Ok(()) } else { Err(refused()) }
     }
 
     /// The URL of one of the 64 numbered databases, with the password.
@@ -177,7 +187,7 @@ impl Restart for Redis {
     }
 
     async fn wait_until_ready(&self) -> Result<(), ServerError> {
-        self.process.ready(|| async { self.ping().await.is_ok_and(|answered| answered) }).await
+        self.process.ready(|| async { self.answers("PING", "PONG").await.is_ok_and(|answered| answered) }).await
     }
 }
 

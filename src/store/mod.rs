@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod bench;
 mod claims;
 pub mod configurations;
 pub(crate) mod deadline;

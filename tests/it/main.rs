@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod bench;
 mod calibration;
 mod canary;
 mod challengers;

@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use super::Samples;
 use super::reader::Material;
 use crate::domain::claim::Claim;
 use crate::domain::model::{Configuration, Ledger};
@@ -17,32 +18,15 @@ use crate::wire::{Payload, x12_event};
 /// Service lines of the claims that are scored one by one.
 const LINES: usize = 6;
 
-/// One value per round.
-#[derive(Default)]
-pub(super) struct Figures {
-    /// Labels folded per second.
-    pub(super) labels_per_second: Vec<f64>,
-    /// Microseconds to score a claim of six lines: the mean ...
-    pub(super) mean_micros: Vec<f64>,
-    /// ... and what 99 of 100 stay within.
-    pub(super) p99_micros: Vec<f64>,
-    /// Scores whose parts do not sum to them exactly, in all rounds.
-    pub(super) inexact: u64,
-    /// Scores that were summed up.
-    pub(super) summed: u64,
-}
-
 /// Learns and scores in this thread.
-pub(super) fn measure(material: &Material, rounds: u32) -> Figures {
+pub(super) fn measure(material: &Material, rounds: u32, samples: &mut Samples) {
     let ledger = ledger(material);
-    let mut figures = Figures::default();
     for _ in 0..rounds {
         let started = Instant::now();
         let learner = black_box(&ledger).replay(Configuration::default());
-        figures.labels_per_second.push(learner.labels() as f64 / started.elapsed().as_secs_f64());
-        score_all(material, &Snapshot::of(&learner), &mut figures);
+        samples.add("learn", learner.labels() as f64 / started.elapsed().as_secs_f64());
+        score_all(material, &Snapshot::of(&learner), samples);
     }
-    figures
 }
 
 fn ledger(material: &Material) -> Ledger {
@@ -73,18 +57,19 @@ fn of_six_lines(claims: &[SimClaim]) -> impl Iterator<Item = (Claim, Facts)> {
     })
 }
 
-fn score_all(material: &Material, snapshot: &Snapshot, figures: &mut Figures) {
-    let levels = Levels::default();
+/// Scores claim by claim: the mean, what 99 of 100 stay within, and how many scores are not the sum of their parts.
+fn score_all(material: &Material, snapshot: &Snapshot, samples: &mut Samples) {
+    let (levels, mut inexact) = (Levels::default(), 0_u32);
     let mut micros = Vec::with_capacity(material.simulation.claims.len());
     for (claim, facts) in of_six_lines(&material.simulation.claims) {
         let started = Instant::now();
         let scored = black_box(score(black_box(&claim), &facts, snapshot, &levels));
         micros.push(started.elapsed().as_secs_f64() * 1e6);
         let sum: i64 = scored.contributions.iter().map(|part| part.micro_log_odds).sum();
-        figures.inexact += u64::from(sum != scored.logit_micro);
-        figures.summed += 1;
+        inexact += u32::from(sum != scored.logit_micro);
     }
     micros.sort_by(f64::total_cmp);
-    figures.mean_micros.push(micros.iter().sum::<f64>() / micros.len().max(1) as f64);
-    figures.p99_micros.extend(micros.get(micros.len().saturating_sub(1) * 99 / 100));
+    samples.add("score_six_mean", micros.iter().sum::<f64>() / micros.len().max(1) as f64);
+    samples.add_told("score_six_p99", micros.get(micros.len().saturating_sub(1) * 99 / 100).copied());
+    samples.add("score_inexact", f64::from(inexact));
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use super::super::demo::fleet::peak_memory_kib;
+use super::Samples;
 use crate::domain::claim::ClaimType;
 use crate::domain::rules::Facts;
 use crate::domain::score::{Levels, Snapshot, score};
@@ -55,23 +56,13 @@ impl Material {
     }
 }
 
-/// One value per round.
-pub(super) struct Figures {
-    /// Millions of bytes per second through the reader.
-    pub(super) megabytes_per_second: Vec<f64>,
-    /// Microseconds to score a claim.
-    pub(super) score_micros: Vec<f64>,
-}
-
 /// Reads and scores in this thread.
-pub(super) fn measure(material: &Material, rounds: u32) -> Figures {
+pub(super) fn measure(material: &Material, rounds: u32, samples: &mut Samples) {
     let snapshot = Snapshot::expert();
-    let mut figures = Figures { megabytes_per_second: Vec::new(), score_micros: Vec::new() };
     for _ in 0..rounds {
-        figures.megabytes_per_second.push(read(material));
-        figures.score_micros.push(score_all(material, &snapshot));
+        samples.add("x12_read", read(material));
+        samples.add("score", score_all(material, &snapshot));
     }
-    figures
 }
 
 fn read(material: &Material) -> f64 {

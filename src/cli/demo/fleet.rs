@@ -118,6 +118,20 @@ impl Worker {
         config: &Config,
         settings: &BTreeMap<&'static str, String>,
     ) -> Result<Self, CommandError> {
+        Self::start_roles(name, folder, config, settings, &[]).await
+    }
+
+    /// The same with the roles that are named only; with none it has all.
+    ///
+    /// # Errors
+    /// The process could not be started.
+    pub(in crate::cli) async fn start_roles(
+        name: &str,
+        folder: &Path,
+        config: &Config,
+        settings: &BTreeMap<&'static str, String>,
+        roles: &[&str],
+    ) -> Result<Self, CommandError> {
         let failed = |error: std::io::Error| CommandError::Failed(format!("{name} could not be started: {error}"));
         let [http, metrics] = free_ports::<2>()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let log = folder.join(format!("{name}.log"));
@@ -126,6 +140,7 @@ impl Worker {
             .arg(&log)
             .arg(std::env::current_exe().map_err(failed)?)
             .arg("worker")
+            .args(roles.iter().flat_map(|role| ["--role", role]))
             .envs(settings)
             .env("AMQP_URL", config.amqp_url.expose())
             .env("DATABASE_URL", config.database_url.expose())
@@ -199,10 +214,18 @@ impl Worker {
     /// # Errors
     /// It ended, or its metrics listener does not answer.
     pub(in crate::cli) async fn messages(&mut self, client: &HttpClient) -> Result<Messages, CommandError> {
+        Ok(Messages::read(&self.scrape(client).await?))
+    }
+
+    /// All that the worker has measured, in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// It ended, or its metrics listener does not answer.
+    pub(in crate::cli) async fn scrape(&mut self, client: &HttpClient) -> Result<String, CommandError> {
         let answer = get(client, &format!("{}/metrics", self.metrics), Duration::from_secs(5)).await;
         self.check()?;
         match answer {
-            Ok((200, body)) => Ok(Messages::read(&String::from_utf8_lossy(&body))),
+            Ok((200, body)) => Ok(String::from_utf8_lossy(&body).into_owned()),
             Ok((status, _)) => {
                 Err(CommandError::Failed(format!("{}: /metrics answers with status {status}", self.name)))
             }

@@ -60,7 +60,7 @@ impl Latency {
 }
 
 /// The smallest value that at least `permille` thousandths of the sorted values do not exceed; 0 of none.
-fn percentile(sorted: &[u64], permille: usize) -> u64 {
+pub(in super::super) fn percentile(sorted: &[u64], permille: usize) -> u64 {
     let rank = (sorted.len() * permille).div_ceil(1000).max(1);
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
