@@ -5,33 +5,26 @@
 //! profile, which sends simulated claims and remittances.
 
 mod clinic;
+mod http;
 mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::http::header::AUTHORIZATION;
-use axum::http::{Request, Uri};
 use clap::Args;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::Output;
 use super::output::{print, print_json};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::error::CommandError;
 use clinic::Clinic;
+pub(super) use http::{HttpClient, client, get};
 use report::{Counts, Sample};
 pub(super) use report::{Report, percentile};
 
-/// An answer larger than this is an error.
-const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Ids taken from each list: what one page of the API holds.
@@ -43,7 +36,8 @@ const FLUSHED: Duration = Duration::from_millis(1500);
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  claimrisk load --concurrent 10 --requests 100\n  \
                         claimrisk load --concurrent 50 --requests 500 --output json\n  \
-                        claimrisk load --profile clinic --requests 50000\n\n\
+                        claimrisk load --profile clinic --requests 50000\n  \
+                        claimrisk load --url https://claims.example:8000   # believed by tls_ca_file, else by the system\n\n\
                         Exit 69 when no API answers, 1 when a request failed (status 5xx, or no answer).")]
 pub(super) struct Arguments {
     /// Connections, each with one request at a time.
@@ -92,65 +86,6 @@ pub(super) struct Plan {
     pub(super) time_limit: Duration,
 }
 
-/// An HTTP client with a pool of kept connections, and the token that it shows.
-pub(super) struct HttpClient {
-    pool: Client<HttpConnector, Empty<Bytes>>,
-    token: Option<Secret>,
-}
-
-impl HttpClient {
-    /// A client for plain HTTP.
-    fn new(token: Option<Secret>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_secs(3)));
-        connector.set_nodelay(true);
-        Self { pool: Client::builder(TokioExecutor::new()).build(connector), token }
-    }
-
-    /// The same with connections of its own.
-    pub(super) fn another(&self) -> Self {
-        Self::new(self.token.clone())
-    }
-}
-
-/// A client that shows no token.
-pub(super) fn client() -> HttpClient {
-    HttpClient::new(None)
-}
-
-/// One GET request: status and body, or why there was no answer within `limit`.
-pub(super) async fn get(client: &HttpClient, url: &str, limit: Duration) -> Result<(u16, Bytes), String> {
-    let uri: Uri = url.parse().map_err(|_| "the address is no URL".to_owned())?;
-    let exchange = async {
-        let mut request = Request::builder().uri(uri);
-        if let Some(token) = &client.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
-        }
-        let request = request.body(Empty::new()).map_err(|_| "the token is none for a header".to_owned())?;
-        let answer = client.pool.request(request).await.map_err(|error| why_unanswered(&error))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|_| "the answer broke off or is too large".to_owned())?;
-        Ok((status, body.to_bytes()))
-    };
-    match tokio::time::timeout(limit, exchange).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
-    }
-}
-
-/// The operating system's word for it, where there is one below the client's own error.
-fn why_unanswered(error: &hyper_util::client::legacy::Error) -> String {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            return io.kind().to_string();
-        }
-        cause = current.source();
-    }
-    if error.is_connect() { "cannot connect" } else { "the connection failed" }.to_owned()
-}
-
 /// One GET request for JSON.
 ///
 /// # Errors
@@ -179,7 +114,8 @@ pub(super) fn total(list: &Value) -> u64 {
 
 /// Puts load on the API and prints what came of it.
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), CommandError> {
-    let base = arguments.url.clone().unwrap_or_else(|| format!("http://{}", config.http_addr));
+    let scheme = if config.api_identity.is_some() { "https" } else { "http" };
+    let base = arguments.url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.http_addr));
     let plan = Plan {
         concurrent: arguments.concurrent,
         requests: arguments.requests,
@@ -187,7 +123,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<(), Co
         time_limit: Duration::from_secs(arguments.time_limit),
     };
     let base = base.trim_end_matches('/');
-    let client = HttpClient::new(config.client_token.clone());
+    let client = HttpClient::of(config, base)?;
     let report = match arguments.profile {
         Profile::Read => drive(&client, base, plan).await?,
         Profile::Clinic => drive_clinic(&client, base, plan, config).await?,

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::events::claim;
-use crate::harness::Place;
+use crate::harness::{Place, Worker};
 use crate::pki::Pki;
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
@@ -171,6 +171,7 @@ async fn fleet_over_tls(place: &Place, pki: &Pki, urls: &[String; 3], servers: &
     stream.read_to_end(&mut answer).await.ok();
     assert!(answer.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&answer));
 
+    load_over_tls(place, &worker, pki);
     let mut plain = TcpStream::connect(("127.0.0.1", worker.http)).await.expect("connects");
     plain.write_all(b"GET /api/v1/risk/1 HTTP/1.0\r\nHost: x\r\n\r\n").await.expect("sent");
     let mut answer = Vec::new();
@@ -181,4 +182,18 @@ async fn fleet_over_tls(place: &Place, pki: &Pki, urls: &[String; 3], servers: &
         metrics.iter().any(|(name, value)| name.starts_with("claimrisk_cache_write_throughs_total") && *value > 0.0)
     );
     assert_eq!(worker.terminate(), 0);
+}
+
+/// `claimrisk load` believes the API by the authority that is named, and no other.
+fn load_over_tls(place: &Place, worker: &Worker, pki: &Pki) {
+    let url = format!("https://127.0.0.1:{}", worker.http);
+    let load = |ca: &str| {
+        let mut command = place.command(&["load", "--url", &url, "--requests", "20", "--concurrent", "2"]);
+        command.env("CLAIMRISK_TLS_CA_FILE", pki.path(ca)).output().expect("runs")
+    };
+    let output = load("ca.pem");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let refused = load("other.pem");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(69) && told.contains("UnknownIssuer"), "{told}");
 }
