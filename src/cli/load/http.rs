@@ -2,6 +2,7 @@
 //!
 //! Must never: believe an API by another authority than those that are named, or show the token to anyone else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -33,7 +34,7 @@ pub(in crate::cli) struct HttpClient {
 
 enum Pool {
     Plain(Client<HttpConnector, Empty<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, ClientConfig),
+    Tls(Box<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>>, Arc<ClientConfig>),
 }
 
 impl HttpClient {
@@ -60,14 +61,14 @@ impl HttpClient {
                 CommandError::Config(format!("no authorities to believe an API by (set tls_ca_file): {error}"))
             })?,
         };
-        Ok(Self { pool: Pool::tls(builder.with_no_client_auth()), token })
+        Ok(Self { pool: Pool::tls(Arc::new(builder.with_no_client_auth())), token })
     }
 
     /// The same with connections of its own.
     pub(in crate::cli) fn another(&self) -> Self {
         let pool = match &self.pool {
             Pool::Plain(_) => Pool::plain(),
-            Pool::Tls(_, tls) => Pool::tls(tls.clone()),
+            Pool::Tls(_, tls) => Pool::tls(Arc::clone(tls)),
         };
         Self { pool, token: self.token.clone() }
     }
@@ -85,12 +86,13 @@ impl Pool {
         Self::Plain(Client::builder(TokioExecutor::new()).build(Self::connector()))
     }
 
-    fn tls(tls: ClientConfig) -> Self {
+    fn tls(tls: Arc<ClientConfig>) -> Self {
         let mut http = Self::connector();
         // The scheme is looked at by what wraps it.
         http.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_only().enable_http1();
-        Self::Tls(Client::builder(TokioExecutor::new()).build(connector.wrap_connector(http)), tls)
+        let connector = HttpsConnectorBuilder::new().with_tls_config((*tls).clone()).https_only().enable_http1();
+        let client = Client::builder(TokioExecutor::new()).build(connector.wrap_connector(http));
+        Self::Tls(Box::new(client), tls)
     }
 
     async fn request(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Error> {
