@@ -7,13 +7,12 @@ use std::hint::black_box;
 use claimrisk::domain::claim::Claim;
 use claimrisk::domain::link::{Candidate, RemittanceKey, link};
 use claimrisk::domain::model::{Configuration, Ledger};
-use claimrisk::domain::remittance::Remittance;
 use claimrisk::domain::rules::Facts;
 use claimrisk::domain::score::{Levels, Snapshot, score};
 use claimrisk::domain::x12::Reader;
 use claimrisk::history::Gathering;
 use claimrisk::simulate::{Options, Simulation, simulate, write_837};
-use claimrisk::wire::{Payload, decode_json, x12_event};
+use claimrisk::wire::decode_json;
 use criterion::{Criterion, Throughput};
 
 /// Claims of the material.
@@ -56,9 +55,9 @@ fn x12(criterion: &mut Criterion, simulation: &Simulation) {
 
 fn json(criterion: &mut Criterion, simulation: &Simulation) {
     let claim = simulation.claims.first().expect("a claim");
-    let claim = x12_event(Payload::Claim(Box::new(claim.claim.clone())), Some(claim.submitted)).encode();
+    let claim = claim.event().encode();
     let answer = simulation.remittances.first().expect("a remittance");
-    let answer = x12_event(Payload::Remittance(Box::new(answer.remittance.clone())), Some(answer.time)).encode();
+    let answer = answer.event().encode();
     let mut group = criterion.benchmark_group("decode");
     for (name, body) in [("claim", &claim), ("remittance", &answer)] {
         group.throughput(Throughput::Bytes(body.len() as u64));
@@ -86,19 +85,9 @@ fn model(criterion: &mut Criterion, simulation: &Simulation) {
 
 fn ledger(simulation: &Simulation) -> Ledger {
     let mut gathering = Gathering::default();
-    for sent in &simulation.claims {
-        gathering.take(x12_event(Payload::Claim(Box::new(sent.claim.clone())), Some(sent.submitted)));
-    }
-    for answer in &simulation.remittances {
-        gathering.take(x12_event(Payload::Remittance(Box::new(answer.remittance.clone())), Some(answer.time)));
-    }
-    let mut ledger = Ledger::default();
-    for (place, told) in (0_i64..).zip(gathering.finish().submissions) {
-        if let Some(answer) = told.answer {
-            ledger.put(place, answer.order, &told.features, answer.label);
-        }
-    }
-    ledger
+    simulation.claims.iter().for_each(|sent| gathering.take(sent.event()));
+    simulation.remittances.iter().for_each(|answer| gathering.take(answer.event()));
+    gathering.finish().ledger()
 }
 
 fn of_six_lines(simulation: &Simulation) -> Claim {
@@ -111,45 +100,16 @@ fn ladder(criterion: &mut Criterion, simulation: &Simulation) {
     let named = |claim: &Claim| claim.patient_control_number == answer.patient_control_number;
     let meant = simulation.claims.iter().map(|entry| &entry.claim).filter(|claim| named(claim));
     let others = simulation.claims.iter().map(|entry| &entry.claim).filter(|claim| !named(claim));
-    let candidates: Vec<Candidate> =
-        (0..).zip(others.clone().take(CANDIDATES - 1).chain(meant)).map(candidate).collect();
-    let strangers: Vec<Candidate> = (0..).zip(others.take(CANDIDATES)).map(candidate).collect();
-    let key = key(answer);
+    let candidates: Vec<Candidate> = (0..)
+        .zip(others.clone().take(CANDIDATES - 1).chain(meant))
+        .map(|(id, claim)| Candidate::of(claim, id))
+        .collect();
+    let strangers: Vec<Candidate> =
+        (0..).zip(others.take(CANDIDATES)).map(|(id, claim)| Candidate::of(claim, id)).collect();
+    let key = RemittanceKey::of(answer);
     let mut group = criterion.benchmark_group("link");
     for (name, candidates) in [("first rung", &candidates), ("all rungs, no claim", &strangers)] {
         group.bench_function(name, |bencher| bencher.iter(|| link(black_box(&key), black_box(candidates))));
     }
     group.finish();
-}
-
-fn candidate((id, claim): (i64, &Claim)) -> Candidate {
-    Candidate {
-        claim_id: id,
-        patient_control_number: claim.patient_control_number.clone(),
-        responsibility: claim.responsibility,
-        payer_key: Some(claim.payer.key()),
-        frequency_code: claim.frequency_code.clone(),
-        payer_claim_control_number: claim.payer_claim_control_number.clone(),
-        member_id: claim.subscriber.member_id.clone(),
-        service_from: claim.service_date(),
-        service_to: claim.last_service_date(),
-        total_charge: claim.total_charge,
-        sibling: false,
-        submitted_at: claim.submitted_at,
-    }
-}
-
-fn key(answer: &Remittance) -> RemittanceKey {
-    RemittanceKey {
-        patient_control_number: answer.patient_control_number.clone(),
-        payer_key: Some(answer.payer.key()),
-        payer_claim_control_number: answer.payer_claim_control_number.clone(),
-        status_code: answer.status_code.clone(),
-        frequency_code: answer.frequency_code.clone(),
-        member_id: answer.member_id.clone(),
-        service_from: answer.service_from,
-        service_to: answer.service_to,
-        total_charge: answer.total_charge,
-        payment_date: answer.payment_date,
-    }
 }

@@ -6,7 +6,6 @@ use super::*;
 use crate::evaluate::metrics;
 use crate::history::Gathering;
 use crate::simulate::{Options, Scenario, simulate};
-use crate::wire::{Payload, x12_event};
 
 /// True probabilities by practice, control number, payer's place and frequency.
 type Truth = BTreeMap<(String, String, &'static str, String), f64>;
@@ -14,13 +13,8 @@ type Truth = BTreeMap<(String, String, &'static str, String), f64>;
 fn history(options: &Options, answers: bool) -> (History, Truth) {
     let simulation = simulate(options);
     let mut gathering = Gathering::default();
-    for claim in &simulation.claims {
-        gathering.take(x12_event(Payload::Claim(Box::new(claim.claim.clone())), Some(claim.submitted)));
-    }
-    for remittance in simulation.remittances.iter().filter(|_| answers) {
-        let payload = Payload::Remittance(Box::new(remittance.remittance.clone()));
-        gathering.take(x12_event(payload, Some(remittance.time)));
-    }
+    simulation.claims.iter().for_each(|claim| gathering.take(claim.event()));
+    simulation.remittances.iter().filter(|_| answers).for_each(|remittance| gathering.take(remittance.event()));
     let truth = simulation.claims.iter().map(|one| {
         let number = one.truth.patient_control_number.expose().clone();
         let key = (one.truth.practice.clone(), number, one.truth.responsibility, one.truth.frequency.clone());

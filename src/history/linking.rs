@@ -5,10 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gathering, Remitted};
-use crate::domain::claim::Claim;
-use crate::domain::link::{Candidate, Link, RemittanceKey, link, mangled_keys, normalise_control_number};
-use crate::domain::remittance::Remittance;
-use crate::domain::types::{Date, Phi};
+use crate::domain::link::{Candidate, Link, link, mangled_keys, normalise_control_number};
+use crate::domain::types::Date;
 
 /// What a claim can be found by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -83,42 +81,5 @@ impl Gathering {
             }
         }
         handles
-    }
-}
-
-fn filled(text: Option<&Phi<String>>) -> Option<Phi<String>> {
-    text.filter(|text| !text.expose().is_empty()).cloned()
-}
-
-pub(super) fn candidate(claim: &Claim, id: i64) -> Candidate {
-    Candidate {
-        claim_id: id,
-        patient_control_number: claim.patient_control_number.clone(),
-        responsibility: claim.responsibility,
-        payer_key: Some(claim.payer.key()),
-        frequency_code: claim.frequency_code.clone(),
-        payer_claim_control_number: filled(claim.payer_claim_control_number.as_ref()),
-        member_id: filled(claim.subscriber.member_id.as_ref()),
-        service_from: claim.service_date(),
-        service_to: claim.last_service_date(),
-        total_charge: claim.total_charge,
-        sibling: false,
-        submitted_at: claim.submitted_at,
-    }
-}
-
-pub(super) fn remittance_key(remittance: &Remittance) -> RemittanceKey {
-    let last = remittance.lines.iter().filter_map(|line| line.service_to.or(line.service_from)).max();
-    RemittanceKey {
-        patient_control_number: remittance.patient_control_number.clone(),
-        payer_key: Some(remittance.payer.key()),
-        payer_claim_control_number: filled(remittance.payer_claim_control_number.as_ref()),
-        status_code: remittance.status_code.clone(),
-        frequency_code: remittance.frequency_code.clone(),
-        member_id: filled(remittance.member_id.as_ref()),
-        service_from: remittance.service_date(),
-        service_to: last.or(remittance.service_to),
-        total_charge: remittance.total_charge,
-        payment_date: remittance.payment_date,
     }
 }

@@ -12,11 +12,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use self::linking::{candidate, remittance_key};
 use crate::domain::claim::{Claim, Responsibility};
 use crate::domain::earlier::{self, Known, Moment, Past, claim_key, frequency, predecessor, taught_at};
 use crate::domain::link::{Candidate, RemittanceKey};
-use crate::domain::model::{Answered, Features, Label, Learner, LineOfClaim, LineOfRemittance, OrderKey, line_labels};
+use crate::domain::model::{
+    Answered, Features, Label, Learner, Ledger, LineOfClaim, LineOfRemittance, OrderKey, line_labels,
+};
 use crate::domain::outcome::{Adjudicated, LineVerdict, Outcome, Submission, fold, judge};
 use crate::domain::reference::ReferenceTables;
 use crate::domain::remittance::{Acknowledgement, Remittance};
@@ -88,6 +89,19 @@ pub struct History {
     pub remittances: usize,
     /// Remittances that belong to one of the claims.
     pub linked: usize,
+}
+
+impl History {
+    /// What the payers' answers teach, each under the place of its submission.
+    pub fn ledger(self) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (place, told) in (0_i64..).zip(self.submissions) {
+            if let Some(answer) = told.answer {
+                ledger.put(place, answer.order, &told.features, answer.label);
+            }
+        }
+        ledger
+    }
 }
 
 impl Told {
@@ -255,7 +269,7 @@ impl Gathering {
     fn claim(&mut self, claim: Box<Claim>, version: Version) {
         let key = submission_key(&claim);
         let place = *self.places.entry((key.0, key.1, key.2)).or_insert(self.claims.len());
-        let candidate = candidate(&claim, i64::try_from(place).unwrap_or(i64::MAX));
+        let candidate = Candidate::of(&claim, i64::try_from(place).unwrap_or(i64::MAX));
         if place == self.claims.len() {
             self.claims.push(Gathered { candidate, newest: version.clone(), submissions: Vec::new() });
         } else if let Some(known) = self.claims.get_mut(place).filter(|known| known.newest < version) {
@@ -288,7 +302,7 @@ impl Gathering {
     }
 
     fn remittance(&mut self, remittance: &Remittance, version: Version) {
-        let key = remittance_key(remittance);
+        let key = RemittanceKey::of(remittance);
         let identity = (
             practice(remittance.practice_key()),
             remittance.payer.key(),

@@ -31,6 +31,7 @@ pub use write_837::write_837;
 use crate::domain::claim::Claim;
 use crate::domain::remittance::Remittance;
 use crate::domain::types::{Date, Instant};
+use crate::wire::{Event, Payload, x12_event};
 
 /// What kind of world is simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -109,6 +110,13 @@ pub struct SimClaim {
     pub patient: u32,
 }
 
+impl SimClaim {
+    /// It as an event, as a publisher of X12 sends it.
+    pub fn event(&self) -> Event {
+        x12_event(Payload::Claim(Box::new(self.claim.clone())), Some(self.submitted))
+    }
+}
+
 /// One remitted claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimRemittance {
@@ -122,6 +130,13 @@ pub struct SimRemittance {
     pub practice: usize,
     /// Number of the patient, who has no other name.
     pub patient: u32,
+}
+
+impl SimRemittance {
+    /// It as an event, as a publisher of X12 sends it.
+    pub fn event(&self) -> Event {
+        x12_event(Payload::Remittance(Box::new(self.remittance.clone())), Some(self.time))
+    }
 }
 
 /// A simulated history.

@@ -5,21 +5,15 @@ use std::collections::BTreeMap;
 
 use claimrisk::broker::Outgoing;
 use claimrisk::flow::split::message_of;
-use claimrisk::simulate::Simulation;
-use claimrisk::wire::{Payload, x12_event};
+use claimrisk::simulate::{SimClaim, SimRemittance, Simulation};
 use sqlx::Row as _;
 
 use crate::harness::Place;
 
 /// All events of a simulation, as messages.
 pub fn messages(simulation: &Simulation) -> Vec<Outgoing> {
-    let claims = simulation
-        .claims
-        .iter()
-        .map(|claim| x12_event(Payload::Claim(Box::new(claim.claim.clone())), Some(claim.submitted)));
-    let remittances = simulation.remittances.iter().map(|remittance| {
-        x12_event(Payload::Remittance(Box::new(remittance.remittance.clone())), Some(remittance.time))
-    });
+    let claims = simulation.claims.iter().map(SimClaim::event);
+    let remittances = simulation.remittances.iter().map(SimRemittance::event);
     claims.chain(remittances).map(|event| message_of(&event)).collect()
 }
 

@@ -13,7 +13,6 @@ use crate::domain::rules::Facts;
 use crate::domain::score::{Levels, Snapshot, score};
 use crate::history::Gathering;
 use crate::simulate::SimClaim;
-use crate::wire::{Payload, x12_event};
 
 /// Service lines of the claims that are scored one by one.
 const LINES: usize = 6;
@@ -31,19 +30,9 @@ pub(super) fn measure(material: &Material, rounds: u32, samples: &mut Samples) {
 
 fn ledger(material: &Material) -> Ledger {
     let mut gathering = Gathering::default();
-    for sent in &material.simulation.claims {
-        gathering.take(x12_event(Payload::Claim(Box::new(sent.claim.clone())), Some(sent.submitted)));
-    }
-    for answer in &material.simulation.remittances {
-        gathering.take(x12_event(Payload::Remittance(Box::new(answer.remittance.clone())), Some(answer.time)));
-    }
-    let mut ledger = Ledger::default();
-    for (place, told) in gathering.finish().submissions.into_iter().enumerate() {
-        if let Some(answer) = told.answer {
-            ledger.put(i64::try_from(place).unwrap_or(i64::MAX), answer.order, &told.features, answer.label);
-        }
-    }
-    ledger
+    material.simulation.claims.iter().for_each(|sent| gathering.take(sent.event()));
+    material.simulation.remittances.iter().for_each(|answer| gathering.take(answer.event()));
+    gathering.finish().ledger()
 }
 
 /// The simulated claims, each with six lines: its own and those of the claims after it.

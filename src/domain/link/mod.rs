@@ -17,7 +17,8 @@
 mod control_number;
 mod ladder;
 
-use super::claim::Responsibility;
+use super::claim::{Claim, Responsibility};
+use super::remittance::Remittance;
 use super::types::{Cents, Date, Phi};
 
 pub use control_number::{mangled_keys, mangled_match, normalise_control_number};
@@ -111,6 +112,26 @@ pub struct Candidate {
     pub submitted_at: Option<Date>,
 }
 
+impl Candidate {
+    /// A claim as the ladder sees it; no sibling remittance names it yet.
+    pub fn of(claim: &Claim, claim_id: i64) -> Self {
+        Self {
+            claim_id,
+            patient_control_number: claim.patient_control_number.clone(),
+            responsibility: claim.responsibility,
+            payer_key: Some(claim.payer.key()),
+            frequency_code: claim.frequency_code.clone(),
+            payer_claim_control_number: filled(claim.payer_claim_control_number.as_ref()),
+            member_id: filled(claim.subscriber.member_id.as_ref()),
+            service_from: claim.service_date(),
+            service_to: claim.last_service_date(),
+            total_charge: claim.total_charge,
+            sibling: false,
+            submitted_at: claim.submitted_at,
+        }
+    }
+}
+
 /// What is known of the remittance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemittanceKey {
@@ -134,6 +155,29 @@ pub struct RemittanceKey {
     pub total_charge: Cents,
     /// Day of payment.
     pub payment_date: Option<Date>,
+}
+
+impl RemittanceKey {
+    /// A remittance as the ladder sees it.
+    pub fn of(remittance: &Remittance) -> Self {
+        let last = remittance.lines.iter().filter_map(|line| line.service_to.or(line.service_from)).max();
+        Self {
+            patient_control_number: remittance.patient_control_number.clone(),
+            payer_key: Some(remittance.payer.key()),
+            payer_claim_control_number: filled(remittance.payer_claim_control_number.as_ref()),
+            status_code: remittance.status_code.clone(),
+            frequency_code: remittance.frequency_code.clone(),
+            member_id: filled(remittance.member_id.as_ref()),
+            service_from: remittance.service_date(),
+            service_to: last.or(remittance.service_to),
+            total_charge: remittance.total_charge,
+            payment_date: remittance.payment_date,
+        }
+    }
+}
+
+fn filled(text: Option<&Phi<String>>) -> Option<Phi<String>> {
+    text.filter(|text| !text.expose().is_empty()).cloned()
 }
 
 /// The answer of [`link`].
