@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -222,19 +223,17 @@ impl Publisher {
 
     async fn publish_all(&self, messages: &[Outgoing]) -> Result<Vec<Result<(), PublishError>>, String> {
         let channel = self.channel().await.map_err(|error| describe(&error))?;
-        let mut confirms = Vec::with_capacity(messages.len());
-        for message in messages {
-            let sent = channel
-                .basic_publish(
-                    message.exchange.into(),
-                    message.routing_key.as_str().into(),
-                    BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() },
-                    &message.body,
-                    message.properties(),
-                )
-                .await;
-            confirms.push(sent);
-        }
+        let sending = messages.iter().map(|message| {
+            channel.basic_publish(
+                message.exchange.into(),
+                message.routing_key.as_str().into(),
+                BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() },
+                &message.body,
+                message.properties(),
+            )
+        });
+        // All at once: one by one, each would wait until the client library's thread has written the one before.
+        let confirms = join_all(sending).await;
         let mut answers = Vec::with_capacity(confirms.len());
         for sent in confirms {
             answers.push(match sent {

@@ -5,10 +5,12 @@
 
 mod answers;
 mod changes;
+mod fresh;
 mod remittance;
 
 pub use answers::{PatternView, PayerPatternsView, ReceiptView, WorklistItem};
 pub use changes::{ChangeReason, FactorChange, ScoreChanges, changes};
+pub use fresh::Given;
 pub use remittance::{AdjustmentView, ProviderAdjustmentView, RemittanceLineView, RemittanceView};
 
 use chrono::{DateTime, NaiveDate, Utc};

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::batch::{self, Ended, Weighed};
+use super::under_way::UnderWay;
 use super::waiting::{self, Waiting};
 use super::{Context, counted_type, settle, split};
 use crate::broker::{connect, describe, within_limit};
@@ -26,6 +27,9 @@ use crate::retry::Delays;
 use crate::store::deadline;
 use crate::topology;
 use crate::wire::{EventType, MessageMeta};
+
+/// Batches of one queue that are worked on at a time: one in PostgreSQL, and the next one getting ready for it.
+const SIDE_BY_SIDE: usize = 2;
 
 /// A work queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,7 +318,8 @@ async fn open(
     Ok((connection, channel, consumer))
 }
 
-/// Works on what one channel delivers, one batch at a time, until the channel is lost or told to stop.
+/// Works on what one channel delivers, batch by batch, until the channel is lost or told to stop. Nothing is under way when
+/// it ends.
 async fn epoch(
     context: &Arc<Context>,
     queue: Queue,
@@ -328,15 +333,24 @@ async fn epoch(
     let alive = Alive { stop: stop.clone(), channel: channel.clone(), waiting: Arc::default() };
     // Ends with the epoch: what waits then comes again.
     let _copying = AbortOnDropHandle::new(tokio::spawn(waiting::copy(Arc::clone(context), alive.clone())));
-    let mut held = None;
+    let (mut held, mut under_way) = (None, UnderWay::default());
     loop {
         let (batch, ended) = batch::next(&mut stream, &context.config.batch, &mut held, stop).await;
         let (taken, suspects) = (batch.len(), batch.iter().any(Weighed::alone));
         let large = batch.iter().any(|delivery| delivery.bytes() > context.config.max_event_bytes);
         if large && !cautious && queue != Queue::X12 {
-            return EpochEnd::Large;
+            drop(batch);
+            return if under_way.down_to(0).await { EpochEnd::Large } else { EpochEnd::Over };
         }
-        if taken > 0 && !work(context, queue, batch, &alive).await {
+        // A suspect has no neighbours, neither before it nor behind it.
+        if suspects && !under_way.down_to(0).await {
+            return EpochEnd::Over;
+        }
+        if taken > 0 {
+            begin(&mut under_way, context, queue, batch, &alive);
+        }
+        let alone = suspects || cautious || queue == Queue::X12 || ended != Ended::No;
+        if !under_way.down_to(if alone { 0 } else { SIDE_BY_SIDE - 1 }).await {
             return EpochEnd::Over;
         }
         if cautious && queue != Queue::X12 && taken > 0 && !suspects && !large && ended == Ended::No {
@@ -363,23 +377,19 @@ async fn cancel(channel: &Channel, tag: ShortString) {
     }
 }
 
-/// Works on a batch in a task of its own, so that a panic is seen here. `false` when the epoch must end.
-async fn work(context: &Arc<Context>, queue: Queue, batch: Vec<Delivery>, alive: &Alive) -> bool {
+/// Begins to work on a batch.
+fn begin(under_way: &mut UnderWay, context: &Arc<Context>, queue: Queue, batch: Vec<Delivery>, alive: &Alive) {
     let (context, alive) = (Arc::clone(context), alive.clone());
-    let task = tokio::spawn(async move {
-        if queue == Queue::X12 {
+    under_way.begin(move |mut turn| async move {
+        let healthy = if queue == Queue::X12 {
             split::split(&context, batch, &alive).await
         } else {
             let verdicts = super::process(&context, &batch, &alive).await;
-            settle::settle(&context, batch, verdicts, &alive).await
+            turn.comes().await && settle::settle(&context, batch, verdicts, &alive).await
+        };
+        if healthy {
+            turn.pass_on();
         }
+        healthy
     });
-    match task.await {
-        Ok(healthy) => healthy,
-        Err(error) => {
-            // The deliveries were dropped with the task: they come again, each counted once more by the broker.
-            tracing::error!(queue = queue.name(), panicked = error.is_panic(), "a batch ended without settling");
-            false
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! The way of an event: delivery, batch, decode, read, score, persist, link, cache, settle.
 //!
-//! One task per work queue takes deliveries, makes batches of them and drives each batch through the stages; no stage
-//! calls back. A message leaves its queue only when its effect is committed, or when the broker has confirmed its copy in
+//! One task per work queue takes deliveries, makes batches of them and drives each batch through the stages, two batches
+//! side by side; no stage calls back. A message leaves its queue only when its effect is committed, or when the broker has confirmed its copy in
 //! a retry queue or the dead letters. Everything else ends in a redelivery, which the ledger makes harmless.
 
 pub mod batch;
@@ -12,6 +12,7 @@ mod persist;
 pub(crate) mod rescore;
 pub mod settle;
 pub mod split;
+mod under_way;
 mod waiting;
 
 use std::sync::Arc;

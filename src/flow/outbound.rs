@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::delivery::Alive;
 use super::rescore::{New, Rescoring};
 use super::{Context, Persisted, Verdict};
 use crate::broker::Outgoing;
-use crate::cache::Entity;
+use crate::cache::{Entity, Entry};
 use crate::error::Failure;
 use crate::metrics::{self, Query, Settled};
 use crate::model::InForce;
@@ -59,7 +59,8 @@ pub(super) async fn rescore_late(context: &Context, model: &InForce, persisted: 
     }
 }
 
-/// Writes what changed through to the cache, read anew from the committed rows.
+/// Writes what changed through to the cache: claims that are new as they were stored, all else read anew from the committed
+/// rows.
 pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
     let changes = &result.changes;
     for outcome in &changes.outcomes {
@@ -67,10 +68,18 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
     }
     let list = |ids: &BTreeSet<i64>| ids.iter().copied().collect::<Vec<i64>>();
     let (claims, remittances, episodes) = (list(&changes.claims), list(&changes.remittances), list(&changes.episodes));
+    // What was scored again meanwhile is among the claims to be read.
+    let fresh = changes.fresh.iter().filter(|fresh| !changes.claims.contains(&fresh.claim.id)).flat_map(|fresh| {
+        let claim = Entry::new(Entity::Claim, fresh.claim.id, fresh.claim.revision, &fresh.claim);
+        claim.into_iter().chain(Entry::new(Entity::RiskScore, fresh.claim.id, fresh.score.id, &fresh.score))
+    });
     let changed = read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes);
     let changed = metrics::queried(Query::ChangedRows, changed);
     match deadline::within(context.config.database_deadline(), changed).await {
-        Ok(entries) => context.cache.put_many(&entries).await,
+        Ok(mut entries) => {
+            entries.extend(fresh);
+            context.cache.put_many(&entries).await;
+        }
         Err(error) => {
             tracing::warn!(%error, "changed rows were not read; their entries go");
             let stale = |entity: Entity, ids: &[i64]| ids.iter().map(|id| (entity, id.to_string())).collect::<Vec<_>>();
@@ -81,6 +90,7 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
                 stale(Entity::Episode, &episodes),
             ];
             context.cache.remove_many(&keys.concat()).await;
+            context.cache.put_many(&fresh.collect::<Vec<_>>()).await;
         }
     }
     let removed: Vec<(Entity, String)> =
@@ -121,31 +131,74 @@ fn measure_latency(work: &Work, outcome: Settled) {
     metrics::readable(work.event.event_type, after);
 }
 
-fn envelope(id: &str, kind: &str, data: &serde_json::Value) -> Vec<u8> {
-    json!({
-        "specversion": "1.0",
-        "id": id,
-        "source": SOURCE,
-        "type": kind,
-        "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        "datacontenttype": "application/json",
-        "data": data,
-    })
-    .to_string()
-    .into_bytes()
+/// A CloudEvent that goes out.
+#[derive(Serialize)]
+struct Announced<'a, D> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'static str,
+    r#type: &'static str,
+    time: String,
+    datacontenttype: &'static str,
+    data: &'a D,
 }
 
-fn outgoing(routing_key: String, id: String, kind: &str, data: &serde_json::Value) -> Outgoing {
+fn outgoing(routing_key: String, id: String, kind: &'static str, data: &impl Serialize) -> Outgoing {
+    let announced = Announced {
+        specversion: "1.0",
+        id: &id,
+        source: SOURCE,
+        r#type: kind,
+        time: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        datacontenttype: "application/json",
+        data,
+    };
     Outgoing {
         exchange: topology::OUT_EXCHANGE,
         routing_key,
-        body: envelope(&id, kind, data),
+        body: serde_json::to_vec(&announced).expect("texts, numbers and names of fields can always be written"),
         content_type: Some("application/cloudevents+json".to_owned()),
         message_id: Some(id),
         kind: Some(kind.to_owned()),
         app_id: Some(SOURCE.to_owned()),
         ..Outgoing::default()
     }
+}
+
+/// The data of `event.receipt.v1`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipt<'a> {
+    event_source: &'a str,
+    event_id: &'a str,
+    event_type: &'static str,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_id: Option<Option<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+/// The data of `risk.scored.v1`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Scored<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a str>,
+    claim_id: i64,
+    overall_score: f64,
+    risk_level: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_level: Option<&'a str>,
+    blocking: bool,
+    reasons: Vec<&'a str>,
+    model_version: &'a str,
 }
 
 /// The id of what is announced of an event: the same event gives the same announcement again.
@@ -161,13 +214,15 @@ fn receipt(event: &Event, outcome: Settled, claim_id: Option<i64>) -> Outgoing {
         Settled::Parked => "parked",
         _ => "accepted",
     };
-    let data = json!({
-        "eventSource": event.source,
-        "eventId": event.id,
-        "eventType": event.event_type.as_str(),
-        "result": result,
-        "claimId": claim_id,
-    });
+    let data = Receipt {
+        event_source: &event.source,
+        event_id: &event.id,
+        event_type: event.event_type.as_str(),
+        result,
+        claim_id: Some(claim_id),
+        reason: None,
+        detail: None,
+    };
     let id = announcement_id(event, &format!("receipt {result}"));
     outgoing(format!("event.receipt.{result}"), id, "event.receipt.v1", &data)
 }
@@ -180,16 +235,18 @@ fn scored(event: &Event, claim_id: i64, score: &crate::domain::score::Score) -> 
         .filter(|reason| reason.component.is_some() && reason.micro_log_odds > 0)
         .map(|reason| reason.code)
         .collect();
-    let data = json!({
-        "eventSource": event.source,
-        "eventId": event.id,
-        "claimId": claim_id,
-        "overallScore": f64::from(score.overall_tenths) / 10.0,
-        "riskLevel": level,
-        "blocking": score.blocking,
-        "reasons": reasons,
-        "modelVersion": score.model_version.to_string(),
-    });
+    let data = Scored {
+        event_source: Some(&event.source),
+        event_id: Some(&event.id),
+        claim_id,
+        overall_score: f64::from(score.overall_tenths) / 10.0,
+        risk_level: level,
+        previous_score: None,
+        previous_level: None,
+        blocking: score.blocking,
+        reasons,
+        model_version: &score.model_version,
+    };
     let id = announcement_id(event, "scored");
     outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
 }
@@ -198,16 +255,18 @@ fn scored(event: &Event, claim_id: i64, score: &crate::domain::score::Score) -> 
 pub(crate) fn rescored(claim_id: i64, score: &ScoreView, previous_tenths: u16, previous_level: &str) -> Outgoing {
     let level = &score.risk_level;
     let reasons: Vec<&str> = score.reasons().map(|reason| reason.code.as_str()).collect();
-    let data = json!({
-        "claimId": claim_id,
-        "overallScore": score.overall_score,
-        "riskLevel": level,
-        "previousScore": f64::from(previous_tenths) / 10.0,
-        "previousLevel": previous_level,
-        "blocking": score.blocking,
-        "reasons": reasons,
-        "modelVersion": score.model_version,
-    });
+    let data = Scored {
+        event_source: None,
+        event_id: None,
+        claim_id,
+        overall_score: score.overall_score,
+        risk_level: level,
+        previous_score: Some(f64::from(previous_tenths) / 10.0),
+        previous_level: Some(previous_level),
+        blocking: score.blocking,
+        reasons,
+        model_version: &score.model_version,
+    };
     let name = format!("rescored {claim_id} {} {}", score.model_version, score.input_hash);
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
     outgoing(format!("risk.scored.{level}"), id, "risk.scored.v1", &data)
@@ -216,14 +275,15 @@ pub(crate) fn rescored(claim_id: i64, score: &ScoreView, previous_tenths: u16, p
 /// The receipt of a refused event, once its dead letter is confirmed.
 pub(super) fn refused(rejection: &crate::wire::Rejection) -> Option<Outgoing> {
     let (source, id) = (rejection.source.as_deref()?, rejection.id.as_deref()?);
-    let data = json!({
-        "eventSource": source,
-        "eventId": id,
-        "eventType": rejection.event_type.map_or("unknown", EventType::as_str),
-        "result": "rejected",
-        "reason": rejection.reason.as_str(),
-        "detail": rejection.detail,
-    });
+    let data = Receipt {
+        event_source: source,
+        event_id: id,
+        event_type: rejection.event_type.map_or("unknown", EventType::as_str),
+        result: "rejected",
+        claim_id: None,
+        reason: Some(rejection.reason.as_str()),
+        detail: Some(&rejection.detail),
+    };
     let name = format!("receipt rejected {source} {id}");
     let own = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
     Some(outgoing("event.receipt.rejected".to_owned(), own, "event.receipt.v1", &data))

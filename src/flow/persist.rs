@@ -21,7 +21,7 @@ use crate::retry::Delays;
 use crate::store;
 use crate::store::apply::{self, Applied, BatchResult, Computed, Work};
 use crate::store::deadline;
-use crate::store::earlier::{Asked, Earlier};
+use crate::store::earlier::{Asked, Earlier, Looked};
 use crate::store::refs::{self, Wanted};
 use crate::wire::{Payload, Reason, Rejection};
 
@@ -181,12 +181,12 @@ async fn once(
         let started = Instant::now();
         let resolved = refs::resolve(&context.pool, &context.cache, &wanted);
         let refs = metrics::queried(Query::References, resolved).await?;
-        let earlier = metrics::queried(Query::EarlierClaims, earlier(&context, batch)).await?;
+        let looked = metrics::queried(Query::EarlierClaims, earlier(&context, batch)).await?;
         metrics::stage(Stage::Read, started);
         let started = Instant::now();
-        let computed = compute(&model, &context.config.levels, batch, earlier);
+        let computed = compute(&model, &context.config.levels, batch, looked.earlier);
         metrics::stage(Stage::Score, started);
-        let result = apply::apply(&context.pool, &refs, batch, &computed).await?;
+        let result = apply::apply(&context.pool, &refs, batch, &computed, looked.snapshot).await?;
         Ok((result, computed))
     });
     let given_up = AbortOnDropHandle::new(task);
@@ -206,12 +206,15 @@ fn asked(work: &Work) -> Option<Asked<'_>> {
 }
 
 /// What was sent before each claim of a batch, in their order.
-async fn earlier(context: &Context, batch: &[Work]) -> Result<Earlier, Failure> {
+async fn earlier(context: &Context, batch: &[Work]) -> Result<Looked, Failure> {
     let asked: Vec<Asked<'_>> = batch.iter().filter_map(asked).collect();
     if asked.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Looked::default());
     }
-    Ok(store::earlier::of_batch(&mut *context.pool.acquire().await?, &asked).await?)
+    let mut snapshot = store::snapshot(&context.pool).await?;
+    let looked = store::earlier::of_batch(&mut snapshot, &asked).await?;
+    snapshot.commit().await?;
+    Ok(looked)
 }
 
 /// Scores claims and judges remittances. An event that makes it panic is found by narrowing the batch down.

@@ -67,7 +67,9 @@ impl Rescoring<'_> {
 
     async fn page(self, claims: &[i64]) -> Result<Moved, Failure> {
         // First without locks: most scores stay as they are.
-        let found = self.score(&mut *self.pool.acquire().await?, claims).await?;
+        let mut snapshot = crate::store::snapshot(self.pool).await?;
+        let found = self.score(&mut snapshot, claims).await?;
+        snapshot.commit().await?;
         let claims: Vec<i64> = found.iter().map(|(old, _)| old.claim_id).collect();
         if claims.is_empty() {
             return Ok(Moved::default());

@@ -118,8 +118,8 @@ impl Copied {
     }
 }
 
-/// Acknowledges the whole range at once when nothing is left behind: a channel has one batch in flight, and what was
-/// delivered after it has higher tags.
+/// Acknowledges the whole range at once when nothing is left behind: what was delivered before is settled, in its turn, and
+/// what was delivered after has higher tags.
 async fn tell_broker(mut deliveries: Vec<Delivery>, exits: Vec<Exit>, alive: &Alive) -> bool {
     let all = exits.iter().all(|exit| matches!(exit, Exit::Acknowledge(_))) && alive.waiting.is_empty();
     if all {

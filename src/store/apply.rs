@@ -4,13 +4,15 @@
 //! other's uncommitted row. After its own commit each of them looks for the other; whichever looks last sees both.
 //! A crash between the two is a redelivery, whose duplicate event runs the second transaction again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, PgPool};
 
+use super::earlier::Scored;
 use super::ledger::{self, Known};
 use super::reconcile::{self, Changes, Touched};
 use super::refs::Refs;
+use super::scores::Fresh;
 use super::{claims, remittances};
 use crate::domain::outcome::Judged;
 use crate::domain::remittance::Remittance;
@@ -78,6 +80,7 @@ pub(super) struct Item<'a> {
     computed: &'a Computed,
     pub(super) practice_id: i64,
     pub(super) payer_id: Option<i64>,
+    pub(super) payer_name: Option<&'a str>,
     pub(super) provider_id: Option<i64>,
     /// Filled by the step that stores it.
     pub(super) stored: Stored,
@@ -117,12 +120,19 @@ impl<'a> Item<'a> {
 /// How often a batch is begun anew when another worker applied one of its events meanwhile.
 const RACES: usize = 8;
 
-/// Applies a batch, with what was computed of each of its events. To be cut short by a deadline of
+/// Applies a batch, with what was computed of each of its events, and with the state of the database that the scores were made
+/// of. To be cut short by a deadline of
 /// `store::deadline` alone, which closes the connection: any other way an open transaction would go back to the pool.
 ///
 /// # Errors
 /// A failure of the whole batch; nothing of the first transaction is kept then.
-pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Computed]) -> Result<BatchResult, Failure> {
+pub async fn apply(
+    pool: &PgPool,
+    refs: &Refs,
+    batch: &[Work],
+    computed: &[Computed],
+    snapshot: Option<String>,
+) -> Result<BatchResult, Failure> {
     let mut outcome = None;
     for _ in 0..RACES {
         outcome = metrics::queried(Query::Store, store(pool, refs, batch, computed)).await?;
@@ -137,7 +147,8 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Compu
         claims: stored.claim_ids.clone(),
         remittances: stored.remittance_ids.clone(),
         acknowledgements: stored.places.iter().filter_map(|place| place.acknowledgement_id).collect(),
-        left: stored.left,
+        scored: Scored { writer: stored.left.writer, snapshot },
+        left: stored.left.members,
     };
     let started = std::time::Instant::now();
     // The first transaction is committed: to apply the batch again would find nothing but duplicates.
@@ -146,7 +157,12 @@ pub async fn apply(pool: &PgPool, refs: &Refs, batch: &[Work], computed: &[Compu
     for (applied, place) in stored.applied.iter_mut().zip(&stored.places) {
         complete(applied, place, &changes);
     }
-    changes.claims.extend(stored.claim_ids.iter().copied());
+    // What nothing else bears on need not be read back.
+    let untouched =
+        |fresh: &Fresh| !changes.claims.contains(&fresh.claim.id) && !changes.late.contains(&fresh.claim.id);
+    changes.fresh = stored.left.fresh.into_iter().filter(untouched).collect();
+    let known: BTreeSet<i64> = changes.fresh.iter().map(|fresh| fresh.claim.id).collect();
+    changes.claims.extend(stored.claim_ids.iter().copied().filter(|id| !known.contains(id)));
     changes.remittances.extend(stored.remittance_ids.iter().copied());
     Ok(BatchResult { applied: stored.applied, changes })
 }
@@ -171,7 +187,7 @@ struct StoredBatch {
     places: Vec<Stored>,
     claim_ids: Vec<i64>,
     remittance_ids: Vec<i64>,
-    left: Vec<(i64, Instant)>,
+    left: claims::Left,
 }
 
 /// The first transaction. `None` when another worker committed one of the events since the look at the ledger.
@@ -199,24 +215,31 @@ async fn store(
     Ok(Some(StoredBatch { left, ..collect(verdicts, &items) }))
 }
 
-/// Answers which members the claims named before, and since when.
-async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<Vec<(i64, Instant)>, Failure> {
+async fn store_effects(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<claims::Left, Failure> {
     let left = claims::store(connection, items).await?;
     remittances::store(connection, items).await?;
     remittances::store_acknowledgements(connection, items).await?;
     Ok(left)
 }
 
-fn item<'a>(work: &'a Work, computed: &'a Computed, refs: &Refs) -> Result<Item<'a>, Failure> {
+fn item<'a>(work: &'a Work, computed: &'a Computed, refs: &'a Refs) -> Result<Item<'a>, Failure> {
     let missing = |what: &str| Failure::Permanent(Reason::MissingIdentifier, format!("no {what}"));
     let practice_key = work.event.payload.practice_key().ok_or_else(|| missing("practice"))?;
     let practice_id = refs.practice(practice_key).ok_or_else(|| missing("practice id"))?;
-    let (payer_id, provider_id) = match &work.event.payload {
+    let (payer, provider_id) = match &work.event.payload {
         Payload::Claim(claim) => (refs.payer(&claim.payer), refs.provider(&claim.billing_provider)),
         Payload::Remittance(remittance) => (refs.payer(&remittance.payer), None),
         Payload::Acknowledgement(_) => (None, None),
     };
-    Ok(Item { work, computed, practice_id, payer_id, provider_id, stored: Stored::default() })
+    Ok(Item {
+        work,
+        computed,
+        practice_id,
+        payer_id: payer.map(|payer| payer.id),
+        payer_name: payer.and_then(|payer| payer.name.as_deref()),
+        provider_id,
+        stored: Stored::default(),
+    })
 }
 
 /// What the ledger says of an event of the batch.
@@ -258,7 +281,7 @@ fn collect(verdicts: Vec<Verdict>, items: &[Item<'_>]) -> StoredBatch {
         places: Vec::with_capacity(verdicts.len()),
         claim_ids: Vec::new(),
         remittance_ids: Vec::new(),
-        left: Vec::new(),
+        left: claims::Left::default(),
     };
     let mut new = items.iter();
     for verdict in verdicts {

@@ -1,25 +1,22 @@
-//! Stores claims: the claim's row, its submissions, its lines, its scores. In bulk, arrays in, ids out.
+//! Stores claims: the claim's row, its submissions, its lines; its scores by `scores`. In bulk, arrays in, ids out.
 //!
 //! A claim's row shows its newest event; each submission keeps its own newest version and is scored on its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
 use super::apply::Item;
-use super::earlier;
+use super::scores::{self, Fresh};
+use super::{UNIT_SEPARATOR, earlier};
 use crate::domain::claim::Claim;
 use crate::domain::earlier::frequency;
 use crate::domain::link::normalise_control_number;
 use crate::domain::member::MemberKey;
-use crate::domain::score::{Score, Shadow, expected_loss};
+use crate::domain::score::{Score, expected_loss};
 use crate::domain::types::Instant;
 use crate::error::Failure;
-use crate::view::ScoreView;
-use crate::wire::{ClaimData, Reason};
-
-/// Separates the elements of a list inside one text value; no code or identifier contains it.
-pub(super) const UNIT_SEPARATOR: &str = "\u{1f}";
+use crate::wire::Reason;
 
 /// Collects one column of a row set.
 macro_rules! column {
@@ -29,23 +26,26 @@ macro_rules! column {
 }
 pub(super) use column;
 
-type Identity<'a> = (i64, &'a str, &'static str);
-type SubmissionKey<'a> = (Identity<'a>, &'a str, &'a str);
+pub(super) type Identity<'a> = (i64, &'a str, &'static str);
+pub(super) type SubmissionKey<'a> = (Identity<'a>, &'a str, &'a str);
 
 /// A claim event of the batch.
 #[derive(Clone, Copy)]
-struct Row<'a> {
-    place: usize,
-    identity: Identity<'a>,
-    claim: &'a Claim,
-    score: &'a Score,
-    version: (Instant, &'a str),
-    payer_id: i64,
-    provider_id: Option<i64>,
+pub(super) struct Row<'a> {
+    pub(super) place: usize,
+    pub(super) identity: Identity<'a>,
+    pub(super) claim: &'a Claim,
+    /// The claim as JSON, in the vocabulary of the events.
+    data: &'a str,
+    pub(super) score: &'a Score,
+    pub(super) version: (Instant, &'a str),
+    pub(super) payer_id: i64,
+    pub(super) payer_name: Option<&'a str>,
+    pub(super) provider_id: Option<i64>,
 }
 
 impl<'a> Row<'a> {
-    fn submission(&self) -> SubmissionKey<'a> {
+    pub(super) fn submission(&self) -> SubmissionKey<'a> {
         (self.identity, frequency(self.claim), predecessor(self.claim))
     }
 
@@ -59,15 +59,22 @@ fn predecessor(claim: &Claim) -> &str {
     crate::domain::earlier::predecessor(claim).map_or("", |number| number.expose())
 }
 
-/// Stores the claims of a batch and notes in each item where it went. Answers which members the claims named before, and
-/// since when.
-pub(super) async fn store(
-    connection: &mut PgConnection,
-    items: &mut [Item<'_>],
-) -> Result<Vec<(i64, Instant)>, Failure> {
+/// What the claims of a batch left behind.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Members whom the claims named before, and since when.
+    pub(super) members: Vec<(i64, Instant)>,
+    /// The transaction that wrote them, the lower half of its number; zero when nothing was written.
+    pub(super) writer: i64,
+    /// Claims that were not known before, and came once in the batch.
+    pub(super) fresh: Vec<Fresh>,
+}
+
+/// Stores the claims of a batch and notes in each item where it went.
+pub(super) async fn store(connection: &mut PgConnection, items: &mut [Item<'_>]) -> Result<Left, Failure> {
     let rows = rows(items)?;
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Left::default());
     }
     let newest = newest_by(&rows, |row| row.identity);
     let heads: Vec<Row<'_>> = newest.values().map(|place| rows[*place]).collect();
@@ -76,17 +83,17 @@ pub(super) async fn store(
     let submissions = newest_by(&rows, Row::submission);
     let is_new = |key: &Identity<'_>| upserted.get(key).is_some_and(|row| row.inserted);
     let known: Vec<i64> = ids.iter().filter(|(key, _)| !is_new(key)).map(|(_, id)| *id).collect();
-    let left = earlier::members_of(connection, &known).await?;
-    let stored = upsert_submissions(connection, &rows, &submissions, &ids).await?;
+    let members = earlier::members_of(connection, &known).await?;
+    let (stored, writer) = upsert_submissions(connection, &rows, &submissions, &ids).await?;
     replace_lines(connection, &heads, &upserted).await?;
-    insert_scores(connection, &rows, &newest, &upserted, &stored).await?;
+    let scored = scores::insert(connection, &rows, &newest, &upserted, &stored).await?;
     for row in &rows {
         let item = &mut items[row.place];
         item.stored.claim_id = ids.get(&row.identity).copied();
         let newest_version = submissions.get(&row.submission()).is_some_and(|at| rows[*at].place == row.place);
         item.stored.superseded = !(newest_version && stored.contains_key(&row.submission()));
     }
-    Ok(left)
+    Ok(Left { members, writer, fresh: scores::fresh(&rows, &upserted, scored) })
 }
 
 fn rows<'a>(items: &[Item<'a>]) -> Result<Vec<Row<'a>>, Failure> {
@@ -100,9 +107,11 @@ fn rows<'a>(items: &[Item<'a>]) -> Result<Vec<Row<'a>>, Failure> {
             place,
             identity: (item.practice_id, claim.patient_control_number.expose(), claim.responsibility.code()),
             claim,
+            data: event.data.expose(),
             score,
             version: (event.time, &event.id),
             payer_id,
+            payer_name: item.payer_name,
             provider_id: item.provider_id,
         });
     }
@@ -123,9 +132,10 @@ fn newest_by<'a, K: Ord>(rows: &[Row<'a>], key: impl Fn(&Row<'a>) -> K) -> BTree
 
 /// A claim's row that this batch wrote.
 #[derive(Clone, Copy)]
-struct Upserted {
-    id: i64,
-    inserted: bool,
+pub(super) struct Upserted {
+    pub(super) id: i64,
+    pub(super) inserted: bool,
+    pub(super) stored_at: Instant,
 }
 
 /// Inserts new claims and updates those whose row is older. Rows of newer versions are left alone and not answered.
@@ -173,7 +183,7 @@ async fn upsert_claims<'a>(
         .into_iter()
         .map(|row| {
             let identity = (row.practice_id, row.patient_control_number, row.responsibility);
-            (identity, Upserted { id: row.id, inserted: row.inserted })
+            (identity, Upserted { id: row.id, inserted: row.inserted, stored_at: row.created_at })
         })
         .collect();
     let find =
@@ -210,22 +220,17 @@ async fn with_older<'a>(
     Ok(ids)
 }
 
-/// Inserts new submissions and new versions of known ones; answers the ids of those written.
+/// Inserts new submissions and new versions of known ones; answers the ids of those written, and the transaction.
 async fn upsert_submissions<'a>(
     connection: &mut PgConnection,
     rows: &[Row<'a>],
     submissions: &BTreeMap<SubmissionKey<'a>, usize>,
     ids: &BTreeMap<Identity<'a>, i64>,
-) -> Result<BTreeMap<SubmissionKey<'a>, i64>, Failure> {
+) -> Result<(BTreeMap<SubmissionKey<'a>, i64>, i64), Failure> {
     let mut newest: Vec<(i64, Row<'a>)> =
         submissions.values().filter_map(|at| Some((*ids.get(&rows[*at].identity)?, rows[*at]))).collect();
     newest.sort_unstable_by_key(|(claim_id, row)| (*claim_id, frequency(row.claim), predecessor(row.claim)));
     let first_times = first_times(rows, &newest);
-    let bodies = newest
-        .iter()
-        .map(|(_, row)| serde_json::to_string(&ClaimData::from(row.claim)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Failure::Permanent(Reason::Internal, "claim cannot be written as JSON".to_owned()))?;
     let answer = sqlx::query!(
         r#"INSERT INTO claim_submissions AS s (claim_id, frequency_code, predecessor, submitted_at, body, version_time,
                version_id, member_key, first_time)
@@ -238,12 +243,12 @@ async fn upsert_submissions<'a>(
                version_id = excluded.version_id, member_key = excluded.member_key,
                first_time = least(s.first_time, excluded.first_time)
            WHERE (excluded.version_time, excluded.version_id) > (s.version_time, s.version_id)
-           RETURNING id, claim_id, frequency_code, predecessor"#,
+           RETURNING id, claim_id, frequency_code, predecessor, s.xmin::text::bigint AS "writer!""#,
         &column!(newest, |(claim_id, _)| *claim_id),
         &column!(newest, |(_, row)| frequency(row.claim)) as _,
         &column!(newest, |(_, row)| predecessor(row.claim)) as _,
         &column!(newest, |(_, row)| row.claim.submitted_at) as _,
-        &bodies,
+        &column!(newest, |(_, row)| row.data) as _,
         &column!(newest, |(_, row)| row.version.0),
         &column!(newest, |(_, row)| row.version.1) as _,
         &column!(newest, |(_, row)| row.member_number()) as _,
@@ -263,13 +268,11 @@ async fn upsert_submissions<'a>(
         .iter()
         .map(|row| ((row.claim_id, row.frequency_code.as_str(), row.predecessor.as_str()), row.id))
         .collect();
-    Ok(newest
-        .iter()
-        .filter_map(|(claim_id, row)| {
-            let id = written.get(&(*claim_id, frequency(row.claim), predecessor(row.claim)))?;
-            Some((row.submission(), *id))
-        })
-        .collect())
+    let of_row = |(claim_id, row): &(i64, Row<'a>)| {
+        let id = written.get(&(*claim_id, frequency(row.claim), predecessor(row.claim)))?;
+        Some((row.submission(), *id))
+    };
+    Ok((newest.iter().filter_map(of_row).collect(), answer.first().map_or(0, |row| row.writer)))
 }
 
 /// The time of the oldest version in the batch of each of these submissions.
@@ -338,124 +341,6 @@ async fn replace_lines<'a>(
         &column!(lines, |line| line.2.service_from) as _,
         &column!(lines, |line| line.2.service_to) as _,
         UNIT_SEPARATOR
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Appends the scores of the submissions written, the claim's newest last; where the claim's newest submission is not
-/// among them, its score is appended once more, so that a claim's newest score row is always its current one.
-async fn insert_scores<'a>(
-    connection: &mut PgConnection,
-    rows: &[Row<'a>],
-    newest: &BTreeMap<Identity<'a>, usize>,
-    upserted: &BTreeMap<Identity<'a>, Upserted>,
-    stored: &BTreeMap<SubmissionKey<'a>, i64>,
-) -> Result<(), Failure> {
-    let mut written: Vec<(bool, i64, Row<'a>)> = Vec::new();
-    let mut outdated: BTreeSet<Identity<'a>> = BTreeSet::new();
-    for row in rows {
-        let Some(submission_id) = stored.get(&row.submission()) else { continue };
-        let is_head = newest.get(&row.identity).is_some_and(|at| rows[*at].place == row.place);
-        let is_newest_version =
-            is_head || !rows.iter().any(|other| other.submission() == row.submission() && other.version > row.version);
-        if is_newest_version {
-            written.push((is_head, *submission_id, *row));
-        }
-        if !upserted.contains_key(&row.identity) {
-            outdated.insert(row.identity);
-        }
-    }
-    written.sort_by_key(|(is_head, submission_id, _)| (*is_head, *submission_id));
-    let views: Vec<ScoreView> = written.iter().map(|(.., row)| ScoreView::of(row.score)).collect();
-    let scores: Vec<(i64, &ScoreView)> = written.iter().map(|(_, id, _)| *id).zip(&views).collect();
-    append_scores(connection, &scores).await?;
-    let outdated: Vec<Identity<'a>> = outdated.into_iter().collect();
-    if !outdated.is_empty() {
-        repeat_current_scores(connection, &outdated).await?;
-    }
-    Ok(())
-}
-
-/// Appends scores of submissions, in the order given.
-pub(super) async fn append_scores(
-    connection: &mut PgConnection,
-    scores: &[(i64, &ScoreView)],
-) -> Result<Vec<i64>, Failure> {
-    let json = |value: serde_json::Result<String>| value.unwrap_or_else(|_| "null".to_owned());
-    let ids = sqlx::query_scalar!(
-        "INSERT INTO risk_scores (claim_id, submission_id, overall_score, risk_level, log_odds_micro, component_scores,
-             risk_factors, recommendations, blocking, model_version, rule_set_version, input_hash)
-         SELECT s.claim_id, s.id, score::numeric / 10, level, log_odds, components::jsonb, factors::jsonb,
-             recommendations::jsonb, blocking, model, rules, input
-         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bool[],
-             $9::text[], $10::text[], $11::text[]) WITH ORDINALITY
-             AS r (submission_id, score, level, log_odds, components, factors, recommendations, blocking, model, rules,
-                   input, place)
-         JOIN claim_submissions s ON s.id = r.submission_id
-         ORDER BY place
-         RETURNING id",
-        &column!(scores, |(id, _)| *id),
-        &column!(scores, |(_, view)| i64::from(view.overall_tenths())),
-        &column!(scores, |(_, view)| view.risk_level.as_str()) as _,
-        &column!(scores, |(_, view)| view.log_odds_micro),
-        &column!(scores, |(_, view)| json(serde_json::to_string(&view.component_scores))),
-        &column!(scores, |(_, view)| json(serde_json::to_string(&view.risk_factors))),
-        &column!(scores, |(_, view)| json(serde_json::to_string(&view.recommendations))),
-        &column!(scores, |(_, view)| view.blocking),
-        &column!(scores, |(_, view)| view.model_version.as_str()) as _,
-        &column!(scores, |(_, view)| view.rule_set_version.as_str()) as _,
-        &column!(scores, |(_, view)| view.input_hash.as_str()) as _
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    append_shadows(connection, &ids, scores).await?;
-    Ok(ids)
-}
-
-/// Stores what challengers said beside the scores, whose ids come in the same order.
-async fn append_shadows(
-    connection: &mut PgConnection,
-    ids: &[i64],
-    scores: &[(i64, &ScoreView)],
-) -> Result<(), Failure> {
-    let shadows: Vec<(i64, &Shadow)> =
-        ids.iter().zip(scores).flat_map(|(id, (_, view))| view.shadows.iter().map(|shadow| (*id, shadow))).collect();
-    // A score without its submission would have shifted the order; and mostly nobody challenges.
-    if shadows.is_empty() || ids.len() != scores.len() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "INSERT INTO shadow_scores (risk_score_id, configuration_id, model_version, log_odds_micro)
-         SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[])",
-        &column!(shadows, |(id, _)| *id),
-        &column!(shadows, |(_, shadow)| shadow.configuration_id),
-        &column!(shadows, |(_, shadow)| &*shadow.model_version) as _,
-        &column!(shadows, |(_, shadow)| shadow.logit_micro)
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn repeat_current_scores(connection: &mut PgConnection, claims: &[Identity<'_>]) -> Result<(), Failure> {
-    sqlx::query!(
-        "INSERT INTO risk_scores (claim_id, submission_id, overall_score, risk_level, log_odds_micro, component_scores,
-             risk_factors, recommendations, blocking, model_version, rule_set_version, input_hash)
-         SELECT newest.claim_id, newest.submission_id, newest.overall_score, newest.risk_level, newest.log_odds_micro,
-             newest.component_scores, newest.risk_factors, newest.recommendations, newest.blocking, newest.model_version,
-             newest.rule_set_version, newest.input_hash
-         FROM unnest($1::bigint[], $2::text[], $3::text[]) AS r (practice_id, number, responsibility)
-         JOIN claims c ON c.practice_id = r.practice_id AND c.patient_control_number = r.number
-                      AND c.responsibility = r.responsibility
-         CROSS JOIN LATERAL (SELECT s.id FROM claim_submissions s WHERE s.claim_id = c.id
-                             ORDER BY s.version_time DESC, s.version_id DESC LIMIT 1) AS current
-         CROSS JOIN LATERAL (SELECT * FROM risk_scores q WHERE q.claim_id = c.id AND q.submission_id = current.id
-                             ORDER BY q.id DESC LIMIT 1) AS newest",
-        &column!(claims, |key| key.0),
-        &column!(claims, |key| key.1) as _,
-        &column!(claims, |key| key.2) as _
     )
     .execute(connection)
     .await?;

@@ -24,6 +24,15 @@ pub type Asked<'a> = (&'a Claim, Moment<'a>);
 /// What was sent before each claim; `None` for one without a usable member id.
 pub type Earlier = Vec<Option<Vec<EarlierClaim>>>;
 
+/// What was sent before the claims of a batch, and of which state of the database that was read.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// What was sent before each claim.
+    pub earlier: Earlier,
+    /// The transactions that were visible, as PostgreSQL writes them; none when nothing was read.
+    pub snapshot: Option<String>,
+}
+
 /// What was sent before claims that are stored, or are not to be.
 ///
 /// # Errors
@@ -34,11 +43,14 @@ pub async fn of_stored(connection: &mut PgConnection, asked: &[Asked<'_>]) -> Re
     Ok(answer(known, asked))
 }
 
-/// What was sent before claims that are about to be stored: what is stored, and the claims themselves.
+/// What was sent before claims that are about to be stored: what is stored, and the claims themselves. To be asked in a
+/// transaction of one snapshot.
 ///
 /// # Errors
 /// PostgreSQL cannot be reached.
-pub async fn of_batch(connection: &mut PgConnection, asked: &[Asked<'_>]) -> Result<Earlier, sqlx::Error> {
+pub async fn of_batch(connection: &mut PgConnection, asked: &[Asked<'_>]) -> Result<Looked, sqlx::Error> {
+    let snapshot =
+        sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(&mut *connection).await?;
     let keys = column!(asked, |(claim, _)| claim.member_key());
     let mut known = read(connection, asked, &keys).await?;
     let mut sorted: Vec<MemberKey> = keys.iter().flatten().copied().collect();
@@ -53,7 +65,7 @@ pub async fn of_batch(connection: &mut PgConnection, asked: &[Asked<'_>]) -> Res
             known.entry(key.clone()).or_insert_with(|| Known::new(key)).take(Sent::of(claim, *moment, id));
         }
     }
-    Ok(answer(known, asked))
+    Ok(Looked { earlier: answer(known, asked), snapshot: Some(snapshot) })
 }
 
 fn answer(known: BTreeMap<ClaimKey, Known>, asked: &[Asked<'_>]) -> Earlier {
@@ -153,11 +165,22 @@ pub(super) async fn members_of(
     Ok(rows.into_iter().map(|row| (row.member_key, row.first_time)).collect())
 }
 
+/// How the claims that a batch stored were scored.
+#[derive(Clone, Debug, Default)]
+pub struct Scored {
+    /// The transaction that stored them, the lower half of its number; zero when none was stored.
+    pub writer: i64,
+    /// What was visible when it was read what was sent before them.
+    pub snapshot: Option<String>,
+}
+
 /// What may bear on claims that were stored before it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct News<'a> {
     /// Claims that were sent.
     pub(super) sent: &'a [i64],
+    /// How those of them were scored that this batch stored.
+    pub(super) scored: &'a Scored,
     /// Members whom submissions named that name others now, and since when.
     pub(super) left: &'a [(i64, Instant)],
     /// Claims that may count for others now, or not any more.
@@ -175,7 +198,9 @@ pub(super) async fn late(connection: &mut PgConnection, news: &News<'_>) -> Resu
         &column!(news.left, |(_, since)| *since),
         news.unsteady,
         news.answered,
-        i64::try_from(MOST_READ + 10).unwrap_or(i64::MAX)
+        i64::try_from(MOST_READ + 10).unwrap_or(i64::MAX),
+        news.scored.writer,
+        news.scored.snapshot.as_deref()
     )
     .fetch_all(connection)
     .await

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 
-use super::claims::{UNIT_SEPARATOR, column};
+use super::UNIT_SEPARATOR;
+use super::claims::column;
 use super::reconcile::{Changes, forms_of};
 use crate::domain::claim::Responsibility;
 use crate::domain::link::{Candidate, Link, RemittanceKey, mangled_match};
@@ -45,6 +46,9 @@ pub(super) async fn reachable(
     let mut reached: BTreeSet<i64> = remittances.iter().copied().collect();
     if !claims.is_empty() {
         reached.extend(from_claims(connection, claims).await?);
+    }
+    if remittances.is_empty() {
+        return Ok(reached.into_iter().collect());
     }
     // A remittance with the same payer claim number lends its control number to its siblings.
     let siblings = sqlx::query_scalar!(

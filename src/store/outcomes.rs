@@ -97,7 +97,10 @@ fn status(current: &Submission, outcomes: &[SubmissionOutcome], acknowledged: Op
 
 /// Of the given claims, those for which there is more than the claim itself: a remittance, an acknowledgement, an
 /// outcome, several submissions, or a status that says so.
-async fn with_answers(connection: &mut PgConnection, claims: &[i64]) -> Result<Vec<i64>, Failure> {
+pub(super) async fn with_answers(connection: &mut PgConnection, claims: &[i64]) -> Result<Vec<i64>, Failure> {
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
     Ok(sqlx::query_scalar!(
         r#"SELECT found.id AS "id!" FROM (
                SELECT c.id FROM claims c WHERE c.id = ANY($1) AND (c.status <> 'submitted' OR c.claim_frequency_type = '8')

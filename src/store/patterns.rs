@@ -35,9 +35,8 @@ pub fn wilson(hits: i64, of: i64) -> (f64, f64) {
 /// # Errors
 /// PostgreSQL is away or busy; nothing is changed then.
 pub async fn refresh(pool: &PgPool, payer_ids: &[i64]) -> Result<(), sqlx::Error> {
-    let mut transaction = super::begin(pool).await?;
     // Counting a payer's lines goes by the indexes of payer and remittance, however many lines it has.
-    sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *transaction).await?;
+    let mut transaction = pool.begin_with("BEGIN; SET LOCAL enable_seqscan = off").await?;
     // One statement, one snapshot. The share of an adjustment of the whole claim that falls on a line goes by charge,
     // as in the judgement that made the line's `denial_reasons`.
     sqlx::query!(

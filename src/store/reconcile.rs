@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, PgPool};
 
-use super::earlier::{self, News};
+use super::earlier::{self, News, Scored};
+use super::scores::Fresh;
 use super::{links, outcomes};
 use crate::domain::link::{Link, mangled_keys};
 use crate::domain::types::Instant;
@@ -20,6 +21,8 @@ use crate::metrics;
 pub struct Touched {
     /// Claims.
     pub claims: Vec<i64>,
+    /// How those of them were scored that were stored just now.
+    pub scored: Scored,
     /// Remittances.
     pub remittances: Vec<i64>,
     /// Acknowledgements.
@@ -31,8 +34,10 @@ pub struct Touched {
 /// Rows that changed, and what the batch's events found.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Claims with another status.
+    /// Claims with another status, and those that were stored and are to be read anew.
     pub claims: BTreeSet<i64>,
+    /// Claims that were stored for the first time, and that nothing changed since.
+    pub fresh: Vec<Fresh>,
     /// Remittances with another link.
     pub remittances: BTreeSet<i64>,
     /// Episodes made or changed.
@@ -55,6 +60,7 @@ impl Changes {
     /// Adds the changes of another part of the same batch.
     pub fn merge(&mut self, other: Self) {
         self.claims.extend(other.claims);
+        self.fresh.extend(other.fresh);
         self.remittances.extend(other.remittances);
         self.episodes.extend(other.episodes);
         self.removed_episodes.extend(other.removed_episodes);
@@ -75,13 +81,14 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     let mut changes = Changes::default();
     let mut transaction = super::begin(pool).await?;
     let connection = &mut *transaction;
-    lock_acknowledgements(connection, touched).await?;
+    let acknowledgements = lock_acknowledgements(connection, touched).await?;
     let acknowledged = acknowledged_claims(connection, &touched.acknowledgements).await?;
     let reached = links::reachable(connection, &touched.claims, &touched.remittances).await?;
     let remittances = links::lock(connection, &reached).await?;
     // Every claim that may be decided for is locked before the decision: a claim that changes its keys meanwhile waits,
-    // and one that is new brings its own second transaction, which waits for the remittances.
-    let mut claims: BTreeSet<i64> = touched.claims.iter().copied().collect();
+    // and one that is new brings its own second transaction, which waits for the remittances. Most new claims have nothing
+    // that could decide anything; whatever comes for them later looks for them itself.
+    let mut claims: BTreeSet<i64> = outcomes::with_answers(connection, &touched.claims).await?.into_iter().collect();
     claims.extend(acknowledged.iter().map(|(_, claim_id)| *claim_id));
     claims.extend(remittances.iter().filter_map(|remittance| remittance.claim_id));
     let first = links::candidates(connection, &remittances).await?;
@@ -103,9 +110,15 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     let mut unsteady = answered.unsteady;
     let moved = remittances.iter().filter(|row| row.claim_id != changes.links.get(&row.id).copied().flatten());
     unsteady.extend(moved.filter_map(|row| row.claim_id));
-    let news = News { sent: &touched.claims, left: &touched.left, unsteady: &unsteady, answered: &answered.claims };
+    let news = News {
+        sent: &touched.claims,
+        scored: &touched.scored,
+        left: &touched.left,
+        unsteady: &unsteady,
+        answered: &answered.claims,
+    };
     changes.late.extend(earlier::late(connection, &news).await?);
-    settle_parked(connection, &remittances, &acknowledged, &changes, touched).await?;
+    settle_parked(connection, &remittances, &acknowledged, &changes, touched, &acknowledgements).await?;
     transaction.commit().await?;
     // Here and not by the caller, who may have stopped waiting: what is in the table has to be counted.
     answered.labelled.into_iter().for_each(metrics::labelled);
@@ -118,9 +131,9 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
 }
 
 /// Locks the acknowledgements in question in the order of their ids, so that a claim and its acknowledgement, applied by
-/// two workers at once, are looked at one after the other.
-async fn lock_acknowledgements(connection: &mut PgConnection, touched: &Touched) -> Result<(), Failure> {
-    sqlx::query!(
+/// two workers at once, are looked at one after the other; answers them.
+async fn lock_acknowledgements(connection: &mut PgConnection, touched: &Touched) -> Result<Vec<i64>, Failure> {
+    Ok(sqlx::query_scalar!(
         "SELECT id FROM claim_acknowledgements WHERE id = ANY($1) OR id = ANY(ARRAY(
              SELECT a.id FROM claims c CROSS JOIN LATERAL (SELECT a.id FROM claim_acknowledgements a
                  WHERE a.practice_id = c.practice_id AND a.patient_control_number = c.patient_control_number
@@ -131,8 +144,7 @@ async fn lock_acknowledgements(connection: &mut PgConnection, touched: &Touched)
         &touched.claims
     )
     .fetch_all(connection)
-    .await?;
-    Ok(())
+    .await?)
 }
 
 /// The claims that acknowledgements are about. One acknowledgement may be about a claim to several payers.
@@ -158,6 +170,7 @@ async fn settle_parked(
     acknowledged: &[(i64, i64)],
     changes: &Changes,
     touched: &Touched,
+    locked: &[i64],
 ) -> Result<(), Failure> {
     let is_linked = |id: &i64| changes.links.get(id).is_some_and(Option::is_some);
     let linked: Vec<i64> = remittances.iter().map(|row| row.id).filter(is_linked).collect();
@@ -171,15 +184,17 @@ async fn settle_parked(
         .execute(&mut *connection)
         .await?;
     }
-    if !touched.claims.is_empty() {
+    // Of the acknowledgements that are locked those that were not touched themselves have a claim: they were found by it.
+    let found: Vec<i64> = locked
+        .iter()
+        .copied()
+        .filter(|id| !touched.acknowledgements.contains(id) || acknowledged.iter().any(|(known, _)| known == id))
+        .collect();
+    if !found.is_empty() {
         sqlx::query!(
             "UPDATE ingest_events SET result = 'accepted', updated_at = now()
-             WHERE result = 'parked' AND acknowledgement_id = ANY(ARRAY(
-                SELECT a.id FROM claims c CROSS JOIN LATERAL (SELECT a.id FROM claim_acknowledgements a
-                    WHERE a.practice_id = c.practice_id AND a.patient_control_number = c.patient_control_number
-                    LIMIT 1) AS a
-                WHERE c.id = ANY($1)))",
-            &touched.claims
+             WHERE result = 'parked' AND acknowledgement_id = ANY($1)",
+            &found
         )
         .execute(&mut *connection)
         .await?;

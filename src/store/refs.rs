@@ -32,9 +32,9 @@ pub struct Wanted {
 /// Keys with their ids.
 #[derive(Debug, Default)]
 pub struct Refs {
-    payers: BTreeMap<String, i64>,
-    providers: BTreeMap<String, i64>,
-    practices: BTreeMap<String, i64>,
+    payers: BTreeMap<String, Reference>,
+    providers: BTreeMap<String, Reference>,
+    practices: BTreeMap<String, Reference>,
 }
 
 /// The key of a provider: its NPI, else its tax id.
@@ -60,19 +60,19 @@ impl Wanted {
 }
 
 impl Refs {
-    /// The id of a payer.
-    pub fn payer(&self, payer: &Payer) -> Option<i64> {
-        self.payers.get(&payer.key()).copied()
+    /// What is known of a payer.
+    pub fn payer(&self, payer: &Payer) -> Option<&Reference> {
+        self.payers.get(&payer.key())
     }
 
     /// The id of a provider.
     pub fn provider(&self, provider: &Provider) -> Option<i64> {
-        self.providers.get(provider_key(provider)?).copied()
+        self.providers.get(provider_key(provider)?).map(|provider| provider.id)
     }
 
     /// The id of a practice.
     pub fn practice(&self, key: &str) -> Option<i64> {
-        self.practices.get(key).copied()
+        self.practices.get(key).map(|practice| practice.id)
     }
 }
 
@@ -104,11 +104,11 @@ async fn ids(
     cache: &Cache,
     entity: Entity,
     wanted: Named,
-) -> Result<BTreeMap<String, i64>, sqlx::Error> {
+) -> Result<BTreeMap<String, Reference>, sqlx::Error> {
     let keys: Vec<String> = wanted.iter().map(|(key, _)| key.clone()).collect();
     let cached: Vec<Option<Reference>> = cache.get_many(entity, &keys, VERSION).await;
-    let mut known: BTreeMap<String, i64> =
-        cached.into_iter().flatten().map(|reference| (reference.key, reference.id)).collect();
+    let by_key = |reference: Reference| (reference.key.clone(), reference);
+    let mut known: BTreeMap<String, Reference> = cached.into_iter().flatten().map(by_key).collect();
     let missing: Named = wanted.into_iter().filter(|(key, _)| !known.contains_key(key)).collect();
     if missing.is_empty() {
         return Ok(known);
@@ -122,7 +122,7 @@ async fn ids(
     }
     let entries: Vec<Entry> = found.iter().filter_map(|found| entry_of(entity, found)).collect();
     cache.keep_many(&entries).await;
-    known.extend(found.into_iter().map(|reference| (reference.key, reference.id)));
+    known.extend(found.into_iter().map(by_key));
     Ok(known)
 }
 

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 
+use super::UNIT_SEPARATOR;
 use super::apply::Item;
-use super::claims::{UNIT_SEPARATOR, column};
+use super::claims::column;
 use crate::domain::link::normalise_control_number;
 use crate::domain::outcome::Judged;
 use crate::domain::remittance::{Adjustment, Remittance};

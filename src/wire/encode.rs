@@ -3,7 +3,7 @@
 //! Must never: depend on anything but the content. Equal events give equal bytes, hashes and ids, on every machine.
 
 use super::{AcknowledgementData, ClaimData, Event, Payload, RemittanceData};
-use crate::domain::types::Instant;
+use crate::domain::types::{Instant, Phi};
 use chrono::{DateTime, SecondsFormat, SubsecRound};
 use serde::Serialize;
 
@@ -69,14 +69,18 @@ pub fn envelope(source: &str, id: &str, time: Instant, payload: &Payload) -> ser
 /// Why writing JSON cannot fail: what comes from the domain holds no violation, and the keys are names of fields.
 const WRITABLE: &str = "wire structs made from domain types can always be written";
 
+/// The data of an event as this program writes it.
+fn normalised(payload: &Payload) -> Phi<String> {
+    Phi::new(serde_json::to_string(&Data::from(payload)).expect(WRITABLE))
+}
+
 /// BLAKE3 over type, time and normalised data, under a name that says what the hash is for.
-fn content_hash(purpose: &str, time: Instant, payload: &Payload) -> blake3::Hash {
-    let data = serde_json::to_vec(&Data::from(payload)).expect(WRITABLE);
+fn content_hash(purpose: &str, time: Instant, payload: &Payload, data: &Phi<String>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     for part in [purpose, payload.event_type().versioned_type()] {
         hasher.update(part.as_bytes()).update(b"\0");
     }
-    hasher.update(&time.timestamp_micros().to_le_bytes()).update(&data);
+    hasher.update(&time.timestamp_micros().to_le_bytes()).update(data.expose().as_bytes());
     hasher.finalize()
 }
 
@@ -90,7 +94,11 @@ fn half(hash: &blake3::Hash) -> [u8; 16] {
 /// The same content gives the same id wherever and whenever it is read, so that a file sent twice changes nothing. Two
 /// remitted claims of one 835 that are alike differ by their ordinal, which is part of the content.
 pub fn event_id_from_content(payload: &Payload, time: Instant) -> String {
-    let hash = content_hash("claimrisk event id", time, payload);
+    id_from(payload, time, &normalised(payload))
+}
+
+fn id_from(payload: &Payload, time: Instant, data: &Phi<String>) -> String {
+    let hash = content_hash("claimrisk event id", time, payload, data);
     uuid::Builder::from_custom_bytes(half(&hash)).into_uuid().to_string()
 }
 
@@ -100,21 +108,28 @@ pub fn event_id_from_content(payload: &Payload, time: Instant) -> String {
 /// that any dated version of the same submission is newer and the same file still gives the same event.
 pub fn x12_event(payload: Payload, time: Option<Instant>) -> Event {
     let time = time.unwrap_or(DateTime::UNIX_EPOCH).trunc_subsecs(6);
-    let id = event_id_from_content(&payload, time);
-    Event::new(X12_SOURCE, &id, time, payload)
+    let data = normalised(&payload);
+    let id = id_from(&payload, time, &data);
+    Event::with_data(X12_SOURCE, &id, time, payload, data)
 }
 
 impl Event {
     /// Makes an event of its parts, with its hash. The time is cut to microseconds, as reading it back would.
     pub fn new(source: &str, id: &str, time: Instant, payload: Payload) -> Self {
+        let data = normalised(&payload);
+        Self::with_data(source, id, time, payload, data)
+    }
+
+    fn with_data(source: &str, id: &str, time: Instant, payload: Payload, data: Phi<String>) -> Self {
         let time = time.trunc_subsecs(6);
         Self {
             source: source.to_owned(),
             id: id.to_owned(),
             event_type: payload.event_type(),
             time,
-            body_hash: half(&content_hash("claimrisk event body", time, &payload)),
+            body_hash: half(&content_hash("claimrisk event body", time, &payload, &data)),
             payload,
+            data,
             traceparent: None,
         }
     }

@@ -27,7 +27,7 @@ pub use remittance::{RemittanceData, read_remittance};
 
 use crate::domain::claim::Claim;
 use crate::domain::remittance::{Acknowledgement, Remittance};
-use crate::domain::types::Instant;
+use crate::domain::types::{Instant, Phi};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -181,6 +181,8 @@ pub struct Event {
     pub body_hash: [u8; 16],
     /// What happened.
     pub payload: Payload,
+    /// The payload as JSON, in the vocabulary of the events and nothing else: what is hashed, and stored.
+    pub data: Phi<String>,
     /// W3C trace context, if the publisher sent a well-formed one.
     pub traceparent: Option<String>,
 }

@@ -19,6 +19,7 @@ mod failures;
 #[path = "../dashboards/files.rs"]
 mod files;
 mod flow;
+mod fresh;
 #[allow(dead_code, reason = "the faults use the rest of it")]
 #[path = "../common/harness.rs"]
 mod harness;

@@ -22,7 +22,7 @@ const PUBLISHED_AT_ONCE: usize = 500;
 /// Events of a full batch.
 pub(super) const BATCH: u32 = 500;
 /// Between two readings of the worker's counters: each costs the worker as much as a few claims.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(200);
 /// How long one run may take.
 pub(super) const RUN_LIMIT: Duration = Duration::from_secs(600);
 

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, PgPool};
 
 use super::scores::load_scores;
+use crate::store;
 use crate::view::{ClaimLineView, ClaimView, OutcomeView, PayerView, WorklistItem};
 
 /// Reasons shown per claim of the worklist.
 const REASONS: usize = 5;
-
-/// Rows asked for in one query: so few that their index is the cheapest way to them, however narrow the table is.
-pub(super) const PART: usize = 250;
 
 /// Puts rows into the order of the ids; ids without a row are left out.
 pub(super) fn in_order<T>(ids: &[i64], rows: Vec<T>, id: impl Fn(&T) -> i64) -> Vec<T> {
@@ -24,13 +22,19 @@ pub(super) fn in_order<T>(ids: &[i64], rows: Vec<T>, id: impl Fn(&T) -> i64) -> 
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
-    let mut snapshot = super::snapshot(pool).await?;
-    let mut claims = claim_heads(&mut snapshot, ids).await?;
-    let mut lines_of = BTreeMap::new();
-    for part in ids.chunks(PART) {
-        lines_of.extend(lines(&mut snapshot, part).await?);
-    }
+    let mut snapshot = store::snapshot(pool).await?;
+    let claims = whole_claims(&mut snapshot, ids).await?;
     snapshot.commit().await?;
+    Ok(claims)
+}
+
+/// The same within a snapshot.
+pub(super) async fn whole_claims(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut claims = heads(connection, ids).await?;
+    let mut lines_of = lines(connection, ids).await?;
     for claim in &mut claims {
         claim.lines = lines_of.remove(&claim.id).unwrap_or_default();
     }
@@ -42,18 +46,10 @@ pub async fn load_claims(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, s
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_claim_heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
-    let mut snapshot = super::snapshot(pool).await?;
-    let claims = claim_heads(&mut snapshot, ids).await?;
+    let mut snapshot = store::snapshot(pool).await?;
+    let claims = heads(&mut snapshot, ids).await?;
     snapshot.commit().await?;
     Ok(claims)
-}
-
-async fn claim_heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
-    let mut claims = Vec::with_capacity(ids.len());
-    for part in ids.chunks(PART) {
-        claims.extend(heads(connection, part).await?);
-    }
-    Ok(in_order(ids, claims, |claim| claim.id))
 }
 
 async fn heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ClaimView>, sqlx::Error> {
@@ -110,7 +106,7 @@ async fn heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<ClaimVi
         created_at: row.created_at,
         updated_at: row.updated_at,
     });
-    Ok(claims.collect())
+    Ok(in_order(ids, claims.collect(), |claim| claim.id))
 }
 
 async fn outcomes(

@@ -203,9 +203,9 @@ impl List {
 /// # Errors
 /// PostgreSQL is away.
 pub async fn page(pool: &PgPool, list: &List, request: PageRequest, count: bool) -> Result<Page, sqlx::Error> {
-    let mut transaction = super::snapshot(pool).await?;
     // A filter that most rows pass would make the planner read the whole table; an index keeps that bounded.
-    sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *transaction).await?;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off";
+    let mut transaction = pool.begin_with(begin).await?;
     let mut query = list.select(false);
     query.push(list.order()).push(" OFFSET ").push_bind(request.skip).push(" LIMIT ").push_bind(request.limit);
     let ids = query.build_query_scalar().fetch_all(&mut *transaction).await?;

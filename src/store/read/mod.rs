@@ -20,7 +20,7 @@ pub use scores::{history, history_length, load_scores};
 use sqlx::PgPool;
 
 use crate::cache::{Entity, Entry};
-use crate::store::patterns;
+use crate::store::{self, patterns};
 
 /// The version of what is cached by a table id, as it is committed at this moment: the row's revision, the id of a claim's
 /// current score. A cached value of any other version is not to be served. `None` when there is no such row.
@@ -49,12 +49,6 @@ pub async fn version(pool: &PgPool, entity: Entity, id: i64) -> Result<Option<i6
     }
 }
 
-/// A transaction that sees the database as it is at its first statement. To be cut short by a deadline
-/// of `store::deadline` alone.
-async fn snapshot(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
-    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
-}
-
 /// Cache entries of rows that changed: claims, the current scores of claims, remittances, episodes, each by id.
 /// Ids without a row are left out.
 ///
@@ -67,18 +61,23 @@ pub async fn cache_entries(
     remittances: &[i64],
     episodes: &[i64],
 ) -> Result<Vec<Entry>, sqlx::Error> {
+    if claims.is_empty() && scored.is_empty() && remittances.is_empty() && episodes.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut entries = Vec::with_capacity(claims.len() + scored.len() + remittances.len() + episodes.len());
-    for claim in load_claims(pool, claims).await? {
+    let mut snapshot = store::snapshot(pool).await?;
+    for claim in claims::whole_claims(&mut snapshot, claims).await? {
         entries.extend(Entry::new(Entity::Claim, claim.id, claim.revision, &claim));
     }
-    for score in load_scores(pool, scored).await? {
+    for score in scores::current_scores(&mut snapshot, scored).await? {
         entries.extend(Entry::new(Entity::RiskScore, score.claim_id, score.id, &score));
     }
-    for remittance in load_remittances(pool, remittances).await? {
+    for remittance in remittances::whole_remittances(&mut snapshot, remittances).await? {
         entries.extend(Entry::new(Entity::Remittance, remittance.id, remittance.revision, &remittance));
     }
-    for episode in load_episodes(pool, episodes).await? {
+    for episode in remittances::episodes(&mut snapshot, episodes).await? {
         entries.extend(Entry::new(Entity::Episode, episode.id, episode.revision, &episode));
     }
+    snapshot.commit().await?;
     Ok(entries)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use sqlx::{PgConnection, PgPool};
 
-use super::claims::{PART, in_order};
+use super::claims::in_order;
+use crate::store;
 use crate::view::{EpisodeView, PayerView, RemittanceLineView, RemittanceView};
 
 /// A list that a `jsonb` column holds.
@@ -19,13 +20,22 @@ fn from_json<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, sqlx::Error> {
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_remittances(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
-    let mut snapshot = super::snapshot(pool).await?;
-    let mut remittances = remittance_heads(&mut snapshot, ids).await?;
-    let mut lines_of = BTreeMap::new();
-    for part in ids.chunks(PART) {
-        lines_of.extend(lines(&mut snapshot, part).await?);
-    }
+    let mut snapshot = store::snapshot(pool).await?;
+    let remittances = whole_remittances(&mut snapshot, ids).await?;
     snapshot.commit().await?;
+    Ok(remittances)
+}
+
+/// The same within a snapshot.
+pub(super) async fn whole_remittances(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<RemittanceView>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut remittances = heads(connection, ids).await?;
+    let mut lines_of = lines(connection, ids).await?;
     for remittance in &mut remittances {
         remittance.lines = lines_of.remove(&remittance.id).unwrap_or_default();
     }
@@ -37,16 +47,10 @@ pub async fn load_remittances(pool: &PgPool, ids: &[i64]) -> Result<Vec<Remittan
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_remittance_heads(pool: &PgPool, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    remittance_heads(&mut connection, ids).await
-}
-
-async fn remittance_heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
-    let mut remittances = Vec::with_capacity(ids.len());
-    for part in ids.chunks(PART) {
-        remittances.extend(heads(connection, part).await?);
-    }
-    Ok(in_order(ids, remittances, |remittance| remittance.id))
+    let mut snapshot = store::snapshot(pool).await?;
+    let remittances = heads(&mut snapshot, ids).await?;
+    snapshot.commit().await?;
+    Ok(remittances)
 }
 
 async fn heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<RemittanceView>, sqlx::Error> {
@@ -105,7 +109,7 @@ async fn heads(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Remitta
             updated_at: row.updated_at,
         });
     }
-    Ok(remittances)
+    Ok(in_order(ids, remittances, |remittance| remittance.id))
 }
 
 async fn lines(
@@ -149,15 +153,18 @@ async fn lines(
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_episodes(pool: &PgPool, ids: &[i64]) -> Result<Vec<EpisodeView>, sqlx::Error> {
-    let mut episodes = Vec::with_capacity(ids.len());
-    for part in ids.chunks(PART) {
-        episodes.extend(some_episodes(pool, part).await?);
-    }
-    Ok(in_order(ids, episodes, |episode| episode.id))
+    let mut snapshot = store::snapshot(pool).await?;
+    let found = episodes(&mut snapshot, ids).await?;
+    snapshot.commit().await?;
+    Ok(found)
 }
 
-async fn some_episodes(pool: &PgPool, ids: &[i64]) -> Result<Vec<EpisodeView>, sqlx::Error> {
-    sqlx::query_as!(
+/// The same within a snapshot.
+pub(super) async fn episodes(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<EpisodeView>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = sqlx::query_as!(
         EpisodeView,
         r#"SELECT id, claim_id, remittance_id, status, payment_amount::text AS "payment_amount!", denial_count,
                adjustment_count, link_method, link_confidence::float8 AS "link_confidence!", link_evidence,
@@ -166,6 +173,7 @@ async fn some_episodes(pool: &PgPool, ids: &[i64]) -> Result<Vec<EpisodeView>, s
            FROM claim_episodes WHERE id = ANY($1)"#,
         ids
     )
-    .fetch_all(pool)
-    .await
+    .fetch_all(connection)
+    .await?;
+    Ok(in_order(ids, found, |episode| episode.id))
 }

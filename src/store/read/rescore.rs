@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool, types::Json};
 use crate::domain::earlier::Moment;
 use crate::domain::types::Instant;
 use crate::error::Failure;
-use crate::store::claims::append_scores;
+use crate::store::scores;
 use crate::view::ScoreView;
 
 /// A claim with its current score and its newest submission.
@@ -107,7 +107,7 @@ pub struct NewScore {
 /// PostgreSQL is away or busy.
 pub async fn store_scores(connection: &mut PgConnection, new: &[NewScore]) -> Result<(), Failure> {
     let appended: Vec<(i64, &ScoreView)> = new.iter().map(|new| (new.submission_id, &new.score)).collect();
-    append_scores(connection, &appended).await?;
+    scores::append(connection, &appended).await?;
     sqlx::query!(
         "UPDATE claims c SET overall_score = r.tenths::numeric / 10, risk_level = r.level,
              expected_loss = round(c.total_charge_amount * r.tenths / 1000, 2), revision = c.revision + 1, updated_at = now()

@@ -1,10 +1,11 @@
 //! Loads scores: the current one of claims, and all of one claim.
 
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 
 use super::claims::in_order;
 use crate::domain::types::Instant;
+use crate::store;
 use crate::view::{ComponentScores, RecommendationView, RiskFactor, RiskScoreView, ScoreView};
 
 /// A row of `risk_scores`.
@@ -56,6 +57,17 @@ impl From<Row> for RiskScoreView {
 /// # Errors
 /// PostgreSQL is away.
 pub async fn load_scores(pool: &PgPool, claim_ids: &[i64]) -> Result<Vec<RiskScoreView>, sqlx::Error> {
+    let mut snapshot = store::snapshot(pool).await?;
+    let scores = current_scores(&mut snapshot, claim_ids).await?;
+    snapshot.commit().await?;
+    Ok(scores)
+}
+
+/// The same within a snapshot.
+pub(super) async fn current_scores(
+    connection: &mut PgConnection,
+    claim_ids: &[i64],
+) -> Result<Vec<RiskScoreView>, sqlx::Error> {
     if claim_ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -75,7 +87,7 @@ pub async fn load_scores(pool: &PgPool, claim_ids: &[i64]) -> Result<Vec<RiskSco
                                ORDER BY q.id DESC LIMIT 1) AS r"#,
         claim_ids
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(in_order(claim_ids, rows.into_iter().map(RiskScoreView::from).collect(), |score| score.claim_id))
 }

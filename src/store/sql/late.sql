@@ -23,11 +23,16 @@ WITH changed AS (
         WHERE s.claim_id = ANY($5) AND (s.first_time < s.version_time OR EXISTS (SELECT FROM claim_submissions o
             WHERE o.claim_id = s.claim_id AND o.id <> s.id))
     UNION
-    -- Two workers may have stored an earlier claim and a later one at once, neither seeing the other's.
+    -- Two batches may have stored an earlier claim and a later one at once, neither seeing the other's. What this one
+    -- stored (by transaction $7) was scored with what snapshot $8 shows and with its own claims; of another one's claims
+    -- that is not known. `xmin` is the lower half of the number of the transaction that wrote a row.
     SELECT s.id, s.claim_id FROM claim_submissions s
         WHERE s.claim_id = ANY($1) AND EXISTS (SELECT FROM claim_submissions e
             WHERE e.member_key = s.member_key AND e.version_time <= s.version_time AND e.id <> s.id
-              AND e.created_at > now() - interval '10 seconds')
+              AND e.created_at > now() - interval '10 seconds'
+              AND (s.xmin::text::bigint <> $7 OR e.xmin::text::bigint <> $7 AND NOT pg_visible_in_snapshot((
+                  e.xmin::text::bigint + ((pg_snapshot_xmin($8::text::pg_snapshot)::text::bigint - e.xmin::text::bigint
+                      + 2147483648) >> 32 << 32))::text::xid8, $8::text::pg_snapshot)))
 ), noted AS (
     INSERT INTO label_changes (submission_id)
     SELECT o.submission_id FROM claim_outcomes o WHERE o.submission_id IN (SELECT id FROM late)

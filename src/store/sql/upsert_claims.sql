@@ -32,4 +32,5 @@ ON CONFLICT ON CONSTRAINT claims_identity DO UPDATE SET
     version_time = excluded.version_time, version_id = excluded.version_id,
     revision = c.revision + 1, updated_at = now()
 WHERE (excluded.version_time, excluded.version_id) > (c.version_time, c.version_id)
-RETURNING id, practice_id, patient_control_number, responsibility, (xmax = 0) AS "inserted!"
+RETURNING id, practice_id, patient_control_number, responsibility, created_at,
+    (xmax = 0) AS "inserted!"
