@@ -38,7 +38,9 @@ where
     for _ in 0..ATTEMPTS {
         // A load that others wait for may have begun before this request: its value is good if it is new enough.
         let loaded = load(state.pool.clone());
-        let entry = async { Ok(loaded.await?.and_then(|value| Entry::new(entity, &key, version(&value), &value))) };
+        // In a box: each layer that it is handed through would hold it twice.
+        let entry =
+            Box::pin(async { Ok(loaded.await?.and_then(|value| Entry::new(entity, &key, version(&value), &value))) });
         match state.cache.load(entity, &key, entry).await? {
             None => return Ok(None),
             Some(entry) if entry.version >= committed => {

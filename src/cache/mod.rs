@@ -266,11 +266,11 @@ impl Cache {
         id: &str,
         load: impl Future<Output = Result<Option<Entry>, Failure>>,
     ) -> Result<Loaded, Failure> {
-        let load_and_keep = async {
+        let load_and_keep = Box::pin(async {
             let loaded = load.await?;
             self.keep_many(loaded.as_slice()).await;
             Ok(loaded)
-        };
+        });
         self.loads.once(entity, id, load_and_keep).await
     }
 

@@ -29,7 +29,7 @@ use crate::topology;
 use crate::wire::{EventType, MessageMeta};
 
 /// Batches of one queue that are worked on at a time: one in PostgreSQL, and the next one getting ready for it.
-const SIDE_BY_SIDE: usize = 2;
+const SIDE_BY_SIDE: usize = 3;
 
 /// A work queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ use crate::wire;
 
 /// Claims looked at together.
 const PAGE: usize = 200;
+/// Claims locked together: batches that want one of them wait until all are scored and stored.
+const LOCKED: usize = 25;
 
 /// Which scores tell something new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,13 @@ pub(crate) struct Moved {
     pub(crate) messages: Vec<Outgoing>,
 }
 
+impl Moved {
+    fn extend(&mut self, other: Self) {
+        self.claims.extend(other.claims);
+        self.messages.extend(other.messages);
+    }
+}
+
 /// What claims are scored with, and which of the scores are stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Rescoring<'a> {
@@ -58,9 +67,7 @@ impl Rescoring<'_> {
     pub(crate) async fn run(self, claims: &[i64]) -> Result<Moved, Failure> {
         let mut all = Moved::default();
         for part in claims.chunks(PAGE) {
-            let moved = self.page(part).await?;
-            all.claims.extend(moved.claims);
-            all.messages.extend(moved.messages);
+            all.extend(self.page(part).await?);
         }
         Ok(all)
     }
@@ -71,10 +78,11 @@ impl Rescoring<'_> {
         let found = self.score(&mut snapshot, claims).await?;
         snapshot.commit().await?;
         let claims: Vec<i64> = found.iter().map(|(old, _)| old.claim_id).collect();
-        if claims.is_empty() {
-            return Ok(Moved::default());
+        let mut all = Moved::default();
+        for part in claims.chunks(LOCKED) {
+            all.extend(while_busy(|| self.store(part)).await?);
         }
-        while_busy(|| self.store(&claims)).await
+        Ok(all)
     }
 
     async fn store(self, claims: &[i64]) -> Result<Moved, Failure> {

@@ -2,21 +2,23 @@
 -- whom a submission named before ($2, $3), for claims that came to stand or fall for others ($4), and for claims that were
 -- answered ($5). Their labels are noted for the learner; answered are the claims.
 WITH changed AS (
-    SELECT s.member_key, s.first_time AS since, s.id AS of FROM claim_submissions s
+    SELECT s.member_key, s.first_time AS since, s.id AS of, s.xmin::text::bigint AS writer FROM claim_submissions s
         WHERE s.claim_id = ANY($1::bigint[] || $4::bigint[]) AND s.member_key IS NOT NULL
     UNION ALL
-    SELECT m.member_key, m.since, 0 FROM unnest($2::bigint[], $3::timestamptz[]) AS m (member_key, since)
+    SELECT m.member_key, m.since, 0, 0 FROM unnest($2::bigint[], $3::timestamptz[]) AS m (member_key, since)
     UNION ALL
     -- A void under a number of its own names by the payer's number, which an answer may have told just now.
-    SELECT s.member_key, s.first_time, s.id FROM claim_submissions s
+    SELECT s.member_key, s.first_time, s.id, 0 FROM claim_submissions s
         WHERE s.claim_id = ANY($5) AND s.member_key IS NOT NULL AND EXISTS (SELECT FROM claim_submissions v
             WHERE v.member_key = s.member_key AND v.frequency_code = '8' AND v.claim_id <> s.claim_id)
 ), late AS (
     -- No claim looks further back than over so many; a few more, for what was sent at the same time.
-    SELECT l.id, l.claim_id FROM changed CROSS JOIN LATERAL (SELECT * FROM claim_submissions l
+    SELECT l.id, l.claim_id FROM changed CROSS JOIN LATERAL (SELECT l.id, l.claim_id, l.first_time, l.version_time, l.xmin FROM claim_submissions l
         WHERE l.member_key = changed.member_key AND l.version_time >= changed.since
         ORDER BY l.member_key, l.version_time LIMIT $6) AS l
-        WHERE l.id <> changed.of OR l.first_time < l.version_time
+        -- What was stored with it was scored with it.
+        WHERE l.first_time < l.version_time
+           OR l.id <> changed.of AND NOT (changed.writer = $7 AND l.xmin::text::bigint = $7)
     UNION
     -- Other submissions of a claim go by its decisions.
     SELECT s.id, s.claim_id FROM claim_submissions s
