@@ -52,32 +52,57 @@ pub async fn next<T: Weighed, E>(
         metrics::batch_closed(Closed::Alone);
         return (vec![first], Ended::No);
     }
-    let mut bytes = first.bytes();
     batch.push(first);
     let deadline = tokio::time::Instant::now() + limits.age;
+    let (closed, ended) = fill(stream, limits, &mut batch, held, stop, deadline).await;
+    metrics::batch_closed(closed);
+    (batch, ended)
+}
+
+/// Adds to a batch that had to wait what came meanwhile, without waiting for more.
+pub async fn top_up<T: Weighed, E>(
+    stream: &mut (impl Stream<Item = Result<T, E>> + Unpin),
+    limits: &BatchLimits,
+    batch: &mut Vec<T>,
+    held: &mut Option<T>,
+    stop: &CancellationToken,
+) -> Ended {
+    if held.is_some() {
+        return Ended::No;
+    }
+    fill(stream, limits, batch, held, stop, tokio::time::Instant::now()).await.1
+}
+
+/// Whether nothing more goes into a batch.
+pub fn is_full<T: Weighed>(batch: &[T], limits: &BatchLimits) -> bool {
+    batch.len() >= limits.messages || batch.iter().map(Weighed::bytes).sum::<usize>() >= limits.bytes
+}
+
+/// Adds to a batch until it is full, or there is nothing more to take and the deadline has passed.
+async fn fill<T: Weighed, E>(
+    stream: &mut (impl Stream<Item = Result<T, E>> + Unpin),
+    limits: &BatchLimits,
+    batch: &mut Vec<T>,
+    held: &mut Option<T>,
+    stop: &CancellationToken,
+    deadline: tokio::time::Instant,
+) -> (Closed, Ended) {
+    let mut bytes: usize = batch.iter().map(Weighed::bytes).sum();
     while batch.len() < limits.messages && bytes < limits.bytes {
         match wait(stream, Some(deadline), stop).await {
             Ok(Some(item)) if item.alone() => {
                 *held = Some(item);
-                metrics::batch_closed(Closed::Alone);
-                return (batch, Ended::No);
+                return (Closed::Alone, Ended::No);
             }
             Ok(Some(item)) => {
                 bytes += item.bytes();
                 batch.push(item);
             }
-            Ok(None) => {
-                metrics::batch_closed(Closed::Age);
-                return (batch, Ended::No);
-            }
-            Err(ended) => {
-                metrics::batch_closed(Closed::Ended);
-                return (batch, ended);
-            }
+            Ok(None) => return (Closed::Age, Ended::No),
+            Err(ended) => return (Closed::Ended, ended),
         }
     }
-    metrics::batch_closed(Closed::Full);
-    (batch, Ended::No)
+    (Closed::Full, Ended::No)
 }
 
 /// The next item; `None` when the deadline passed first.
@@ -140,6 +165,20 @@ mod tests {
         let (batch, ended) = next(&mut stream, &limits(3, 1000), &mut held, &stop).await;
         assert_eq!((batch.len(), ended), (1, Ended::No));
         assert_eq!(started.elapsed(), Duration::from_millis(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_waited_takes_what_is_there_and_no_suspect() {
+        let mut stream = items(vec![Item(1, false), Item(1, false), Item(1, true), Item(1, false)]);
+        let (mut batch, mut held, stop) = (vec![Item(1, false)], None, CancellationToken::new());
+        let started = tokio::time::Instant::now();
+        assert_eq!(top_up(&mut stream, &limits(9, 1000), &mut batch, &mut held, &stop).await, Ended::No);
+        assert_eq!((batch.len(), &held), (3, &Some(Item(1, true))));
+        assert_eq!(top_up(&mut stream, &limits(9, 1000), &mut batch, &mut held, &stop).await, Ended::No);
+        assert_eq!((batch.len(), started.elapsed()), (3, Duration::ZERO), "behind a suspect nothing is taken");
+        held = None;
+        top_up(&mut stream, &limits(4, 1000), &mut batch, &mut held, &stop).await;
+        assert!(is_full(&batch, &limits(4, 1000)) && !is_full(&batch, &limits(5, 1000)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ use crate::store::deadline;
 use crate::topology;
 use crate::wire::{EventType, MessageMeta};
 
-/// Batches of one queue that are worked on at a time: one in PostgreSQL, and the next one getting ready for it.
+/// Batches of one queue that are worked on at a time: one in PostgreSQL, one getting ready for it, one on its way out.
 const SIDE_BY_SIDE: usize = 3;
 
 /// A work queue.
@@ -335,7 +335,19 @@ async fn epoch(
     let _copying = AbortOnDropHandle::new(tokio::spawn(waiting::copy(Arc::clone(context), alive.clone())));
     let (mut held, mut under_way) = (None, UnderWay::default());
     loop {
-        let (batch, ended) = batch::next(&mut stream, &context.config.batch, &mut held, stop).await;
+        let limits = &context.config.batch;
+        let (mut batch, mut ended) = batch::next(&mut stream, limits, &mut held, stop).await;
+        // Many small batches cost more than few large ones: only a full one joins more than one other.
+        if ended == Ended::No
+            && !batch.iter().any(Weighed::alone)
+            && !batch::is_full(&batch, limits)
+            && under_way.len() > 1
+        {
+            if !under_way.down_to(1).await {
+                return EpochEnd::Over;
+            }
+            ended = batch::top_up(&mut stream, limits, &mut batch, &mut held, stop).await;
+        }
         let (taken, suspects) = (batch.len(), batch.iter().any(Weighed::alone));
         let large = batch.iter().any(|delivery| delivery.bytes() > context.config.max_event_bytes);
         if large && !cautious && queue != Queue::X12 {

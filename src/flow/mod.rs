@@ -1,6 +1,6 @@
 //! The way of an event: delivery, batch, decode, read, score, persist, link, cache, settle.
 //!
-//! One task per work queue takes deliveries, makes batches of them and drives each batch through the stages, two batches
+//! One task per work queue takes deliveries, makes batches of them and drives each batch through the stages, three batches
 //! side by side; no stage calls back. A message leaves its queue only when its effect is committed, or when the broker has confirmed its copy in
 //! a retry queue or the dead letters. Everything else ends in a redelivery, which the ledger makes harmless.
 

@@ -51,6 +51,11 @@ impl UnderWay {
         self.tasks.push_back(tokio::spawn(work(turn)));
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Waits until at most so many are left; when one ended badly, until none is. `false` then.
     pub(super) async fn down_to(&mut self, most: usize) -> bool {
         let (mut healthy, mut most) = (true, most);
@@ -122,6 +127,6 @@ mod tests {
             });
         }
         assert!(under_way.down_to(1).await);
-        assert_eq!(under_way.tasks.len(), 1);
+        assert_eq!(under_way.len(), 1);
     }
 }
