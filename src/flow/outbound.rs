@@ -19,6 +19,7 @@ use crate::metrics::{self, Query, Settled};
 use crate::model::InForce;
 use crate::retry::Delays;
 use crate::store::apply::{Applied, BatchResult, Computed, Work};
+use crate::store::reconcile::Fresh;
 use crate::store::{deadline, read};
 use crate::topology;
 use crate::view::ScoreView;
@@ -43,6 +44,7 @@ pub(super) async fn rescore_late(context: &Context, model: &InForce, persisted: 
     loop {
         match deadline::within(context.config.database_deadline(), rescoring.run(&late)).await {
             Ok(moved) => {
+                persisted.result.changes.scored.extend(moved.claims.iter().copied());
                 persisted.result.changes.claims.extend(moved.claims);
                 return send(context, &moved.messages).await;
             }
@@ -67,13 +69,16 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
         metrics::outcome(outcome);
     }
     let list = |ids: &BTreeSet<i64>| ids.iter().copied().collect::<Vec<i64>>();
-    let (claims, remittances, episodes) = (list(&changes.claims), list(&changes.remittances), list(&changes.episodes));
-    // What was scored again meanwhile is among the claims to be read.
-    let fresh = changes.fresh.iter().filter(|fresh| !changes.claims.contains(&fresh.claim.id)).flat_map(|fresh| {
-        let claim = Entry::new(Entity::Claim, fresh.claim.id, fresh.claim.revision, &fresh.claim);
-        claim.into_iter().chain(Entry::new(Entity::RiskScore, fresh.claim.id, fresh.score.id, &fresh.score))
+    let (claims, scored) = (list(&changes.claims), list(&changes.scored));
+    let (remittances, episodes) = (list(&changes.remittances), list(&changes.episodes));
+    // What changed since, or was scored again, is read.
+    let fresh = changes.fresh.iter().flat_map(|Fresh { claim, score }| {
+        let claim = Some(claim).filter(|claim| !changes.claims.contains(&claim.id));
+        let claim = claim.and_then(|claim| Entry::new(Entity::Claim, claim.id, claim.revision, claim));
+        let score = Some(score).filter(|score| !changes.scored.contains(&score.claim_id));
+        claim.into_iter().chain(score.and_then(|score| Entry::new(Entity::RiskScore, score.claim_id, score.id, score)))
     });
-    let changed = read::cache_entries(&context.pool, &claims, &claims, &remittances, &episodes);
+    let changed = read::cache_entries(&context.pool, &claims, &scored, &remittances, &episodes);
     let changed = metrics::queried(Query::ChangedRows, changed);
     match deadline::within(context.config.database_deadline(), changed).await {
         Ok(mut entries) => {
@@ -85,7 +90,7 @@ pub(super) async fn write_cache(context: &Arc<Context>, result: &BatchResult) {
             let stale = |entity: Entity, ids: &[i64]| ids.iter().map(|id| (entity, id.to_string())).collect::<Vec<_>>();
             let keys = [
                 stale(Entity::Claim, &claims),
-                stale(Entity::RiskScore, &claims),
+                stale(Entity::RiskScore, &scored),
                 stale(Entity::Remittance, &remittances),
                 stale(Entity::Episode, &episodes),
             ];

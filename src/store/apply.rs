@@ -143,8 +143,10 @@ pub async fn apply(
     let Some(mut stored) = outcome else {
         return Err(Failure::Transient(Cause::DatabaseBusy, "other workers apply the same events".to_owned()));
     };
+    let new: BTreeSet<i64> = stored.left.fresh.iter().map(|fresh| fresh.claim.id).collect();
     let touched = Touched {
         claims: stored.claim_ids.clone(),
+        known: stored.claim_ids.iter().copied().filter(|id| !new.contains(id)).collect(),
         remittances: stored.remittance_ids.clone(),
         acknowledgements: stored.places.iter().filter_map(|place| place.acknowledgement_id).collect(),
         scored: Scored { writer: stored.left.writer, snapshot },
@@ -162,7 +164,8 @@ pub async fn apply(
         |fresh: &Fresh| !changes.claims.contains(&fresh.claim.id) && !changes.late.contains(&fresh.claim.id);
     changes.fresh = stored.left.fresh.into_iter().filter(untouched).collect();
     let known: BTreeSet<i64> = changes.fresh.iter().map(|fresh| fresh.claim.id).collect();
-    changes.claims.extend(stored.claim_ids.iter().copied().filter(|id| !known.contains(id)));
+    changes.scored = stored.claim_ids.iter().copied().filter(|id| !known.contains(id)).collect();
+    changes.claims.extend(changes.scored.iter().copied());
     changes.remittances.extend(stored.remittance_ids.iter().copied());
     Ok(BatchResult { applied: stored.applied, changes })
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{PgConnection, PgPool};
 
 use super::earlier::{self, News, Scored};
-use super::scores::Fresh;
+pub use super::scores::Fresh;
 use super::{links, outcomes};
 use crate::domain::link::{Link, mangled_keys};
 use crate::domain::types::Instant;
@@ -21,6 +21,8 @@ use crate::metrics;
 pub struct Touched {
     /// Claims.
     pub claims: Vec<i64>,
+    /// Those of them that were known before: of the others nobody can have decided anything without seeing all of them.
+    pub known: Vec<i64>,
     /// How those of them were scored that were stored just now.
     pub scored: Scored,
     /// Remittances.
@@ -36,6 +38,8 @@ pub struct Touched {
 pub struct Changes {
     /// Claims with another status, and those that were stored and are to be read anew.
     pub claims: BTreeSet<i64>,
+    /// Claims among them that may have another score.
+    pub scored: BTreeSet<i64>,
     /// Claims that were stored for the first time, and that nothing changed since.
     pub fresh: Vec<Fresh>,
     /// Remittances with another link.
@@ -60,6 +64,7 @@ impl Changes {
     /// Adds the changes of another part of the same batch.
     pub fn merge(&mut self, other: Self) {
         self.claims.extend(other.claims);
+        self.scored.extend(other.scored);
         self.fresh.extend(other.fresh);
         self.remittances.extend(other.remittances);
         self.episodes.extend(other.episodes);
@@ -88,7 +93,8 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     // Every claim that may be decided for is locked before the decision: a claim that changes its keys meanwhile waits,
     // and one that is new brings its own second transaction, which waits for the remittances. Most new claims have nothing
     // that could decide anything; whatever comes for them later looks for them itself.
-    let mut claims: BTreeSet<i64> = outcomes::with_answers(connection, &touched.claims).await?.into_iter().collect();
+    let mut claims: BTreeSet<i64> = touched.known.iter().copied().collect();
+    claims.extend(outcomes::with_answers(connection, &touched.claims).await?);
     claims.extend(acknowledged.iter().map(|(_, claim_id)| *claim_id));
     claims.extend(remittances.iter().filter_map(|remittance| remittance.claim_id));
     let first = links::candidates(connection, &remittances).await?;
