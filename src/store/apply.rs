@@ -154,7 +154,8 @@ pub async fn apply(
     };
     let started = std::time::Instant::now();
     // The first transaction is committed: to apply the batch again would find nothing but duplicates.
-    let mut changes = while_busy(|| reconcile::reconcile(pool, &touched)).await?;
+    let (mut changes, bearing) = while_busy(|| reconcile::reconcile(pool, &touched)).await?;
+    changes.late.extend(while_busy(|| reconcile::late(pool, &touched, &bearing)).await?);
     metrics::stage(Stage::Link, started);
     for (applied, place) in stored.applied.iter_mut().zip(&stored.places) {
         complete(applied, place, &changes);

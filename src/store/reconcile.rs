@@ -60,6 +60,15 @@ pub struct Changes {
     pub outcomes: Vec<&'static str>,
 }
 
+/// What may bear on other claims.
+#[derive(Debug, Default)]
+pub struct Bearing {
+    /// Claims that may have come to stand or fall for others.
+    unsteady: Vec<i64>,
+    /// Claims with answers.
+    answered: Vec<i64>,
+}
+
 impl Changes {
     /// Adds the changes of another part of the same batch.
     pub fn merge(&mut self, other: Self) {
@@ -82,7 +91,7 @@ impl Changes {
 ///
 /// # Errors
 /// PostgreSQL is away or busy; nothing is kept then.
-pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Failure> {
+pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<(Changes, Bearing), Failure> {
     let mut changes = Changes::default();
     let mut transaction = super::begin(pool).await?;
     let connection = &mut *transaction;
@@ -116,14 +125,6 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     let mut unsteady = answered.unsteady;
     let moved = remittances.iter().filter(|row| row.claim_id != changes.links.get(&row.id).copied().flatten());
     unsteady.extend(moved.filter_map(|row| row.claim_id));
-    let news = News {
-        sent: &touched.claims,
-        scored: &touched.scored,
-        left: &touched.left,
-        unsteady: &unsteady,
-        answered: &answered.claims,
-    };
-    changes.late.extend(earlier::late(connection, &news).await?);
     settle_parked(connection, &remittances, &acknowledged, &changes, touched, &acknowledgements).await?;
     transaction.commit().await?;
     // Here and not by the caller, who may have stopped waiting: what is in the table has to be counted.
@@ -133,7 +134,26 @@ pub async fn reconcile(pool: &PgPool, touched: &Touched) -> Result<Changes, Fail
     for (acknowledgement, claim_id) in acknowledged {
         changes.acknowledged.insert(acknowledgement, claim_id);
     }
-    Ok(changes)
+    Ok((changes, Bearing { unsteady, answered: answered.claims }))
+}
+
+/// The claims that were scored before something that bears on them was known. To be asked after the commit: of two batches that
+/// bear on each other's claims the one that asks last sees both.
+///
+/// # Errors
+/// PostgreSQL is away or busy; nothing is kept then.
+pub async fn late(pool: &PgPool, touched: &Touched, bearing: &Bearing) -> Result<Vec<i64>, Failure> {
+    let news = News {
+        sent: &touched.claims,
+        scored: &touched.scored,
+        left: &touched.left,
+        unsteady: &bearing.unsteady,
+        answered: &bearing.answered,
+    };
+    let mut transaction = super::begin(pool).await?;
+    let late = earlier::late(&mut transaction, &news).await?;
+    transaction.commit().await?;
+    Ok(late)
 }
 
 /// Locks the acknowledgements in question in the order of their ids, so that a claim and its acknowledgement, applied by

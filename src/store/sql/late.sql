@@ -25,16 +25,19 @@ WITH changed AS (
         WHERE s.claim_id = ANY($5) AND (s.first_time < s.version_time OR EXISTS (SELECT FROM claim_submissions o
             WHERE o.claim_id = s.claim_id AND o.id <> s.id))
     UNION
-    -- Two batches may have stored an earlier claim and a later one at once, neither seeing the other's. What this one
-    -- stored (by transaction $7) was scored with what snapshot $8 shows and with its own claims. What an attempt before stored
-    -- was scored with what had been committed when it read, less than a minute earlier. `xmin` is the lower half of the
-    -- number of the transaction that wrote a row.
+    -- An earlier claim and a later one may be stored at once, neither seeing the other; and an earlier one may be reversed,
+    -- voided or turned back (which its row tells) while a later one is stored. What this batch stored (by transaction $7)
+    -- was scored with what snapshot $8 shows and with its own claims. What an attempt before stored was scored with what
+    -- had been committed when it read, less than a minute earlier. `xmin` is the lower half of the number of the
+    -- transaction that wrote a row.
     SELECT s.id, s.claim_id FROM claim_submissions s
-        WHERE s.claim_id = ANY($1) AND EXISTS (SELECT FROM claim_submissions e
+        WHERE s.claim_id = ANY($1) AND EXISTS (SELECT FROM claim_submissions e JOIN claims c ON c.id = e.claim_id
+            CROSS JOIN LATERAL (VALUES (e.created_at, e.xmin::text::bigint), (c.updated_at, c.xmin::text::bigint))
+                AS written (at, writer)
             WHERE e.member_key = s.member_key AND e.version_time <= s.version_time AND e.id <> s.id
-              AND CASE WHEN s.xmin::text::bigint <> $7 THEN e.created_at > s.created_at - interval '1 minute'
-                  ELSE e.created_at > now() - interval '2 minutes' AND e.xmin::text::bigint <> $7 AND NOT pg_visible_in_snapshot((
-                  e.xmin::text::bigint + ((pg_snapshot_xmin($8::text::pg_snapshot)::text::bigint - e.xmin::text::bigint
+              AND CASE WHEN s.xmin::text::bigint <> $7 THEN written.at > s.created_at - interval '1 minute'
+                  ELSE written.at > now() - interval '2 minutes' AND written.writer <> $7 AND NOT pg_visible_in_snapshot((
+                  written.writer + ((pg_snapshot_xmax($8::text::pg_snapshot)::text::bigint - written.writer
                       + 2147483648) >> 32 << 32))::text::xid8, $8::text::pg_snapshot) END)
 ), noted AS (
     INSERT INTO label_changes (submission_id)
