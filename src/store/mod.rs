@@ -27,8 +27,9 @@ pub mod snapshots;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, PgConnection, PgPool, Postgres};
 
 use crate::config::{Config, is_loopback};
 use crate::error::CommandError;
@@ -111,18 +112,67 @@ macro_rules! by_key {
     };
 }
 
-/// Begins a transaction of statements that look rows up by their keys, and measures how long the pool let it wait.
-pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+/// A transaction of statements that look rows up by their keys. One that is dropped before its end takes its connection with
+/// it: the pool would first write to it, and where nobody reads (a silent network) the place in the pool would be lost.
+pub(crate) struct Transaction(Option<PoolConnection<Postgres>>);
+
+/// Begins a transaction, and measures how long the pool let it wait.
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction, sqlx::Error> {
     let started = Instant::now();
-    let begun = boxed(pool.begin_with(by_key!("BEGIN"))).await;
+    let begun = boxed(Transaction::begin(pool, by_key!("BEGIN"))).await;
     metrics::pool_wait(Pool::Postgres, started);
     begun
 }
 
 /// The same for reading alone: all statements see the database as it is at the first. To be cut short by a deadline
 /// of `store::deadline` alone.
-pub(crate) async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    boxed(pool.begin_with(by_key!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))).await
+pub(crate) async fn snapshot(pool: &PgPool) -> Result<Transaction, sqlx::Error> {
+    boxed(Transaction::begin(pool, by_key!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))).await
+}
+
+impl Transaction {
+    async fn begin(pool: &PgPool, statement: &'static str) -> Result<Self, sqlx::Error> {
+        let mut transaction = Self(Some(pool.acquire().await?));
+        sqlx::raw_sql(statement).execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    /// Keeps what was done.
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end("COMMIT").await
+    }
+
+    /// Undoes what was done.
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(statement).execute(&mut *self).await?;
+        // Only a connection whose transaction has ended goes back to the pool.
+        drop(self.0.take());
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Transaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.0.as_ref().expect("there until the end")
+    }
+}
+
+impl std::ops::DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("there until the end")
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
 }
 
 /// What waits for a connection holds four kilobytes, and each layer that a future is handed through may hold it twice: nine
